@@ -1,0 +1,148 @@
+-- Accounts, devices, firmware, updates and what devices tell. Times are timestamptz throughout.
+
+create table users (
+  id          serial primary key,
+  email       varchar(255) unique not null,       -- lower case
+  password    text not null,                      -- Argon2id, libsodium's string form
+  role        text not null default 'user' check (role in ('user', 'operator')),
+  created_at  timestamptz not null default now()
+);
+
+-- One row a login. The access tokens of a session carry its id as `sid`.
+create table sessions (
+  id              uuid primary key default gen_random_uuid(),
+  user_id         int not null references users on delete cascade,
+  refresh_sha256  bytea not null,                 -- of the one refresh token that is good now
+  created_at      timestamptz not null default now(),
+  expires_at      timestamptz not null,
+  revoked_at      timestamptz
+);
+create index sessions_user on sessions (user_id);
+create index sessions_revoked on sessions (revoked_at) where revoked_at is not null;
+
+-- Heartbeats change status, last_seen, telemetry and their like; none of these is indexed and pages keep
+-- room, so that such an update stays on its page (heap-only).
+create table devices (
+  id                serial primary key,
+  user_id           int references users on delete cascade,
+  device_code       varchar(50) unique not null,
+  status            text not null default 'offline' check (status in ('online', 'offline')),
+  firmware_version  varchar(50),
+  last_seen         timestamptz,
+  created_at        timestamptz not null default now(),
+  name              text,
+  chip              text,
+  tags              jsonb not null default '{}',
+  elf_sha256        text,                         -- of the running image, as the device reports it
+  session           text,                         -- the device's name for its present connection
+  telemetry         jsonb not null default '{}'   -- the newest value of each field
+) with (fillfactor = 70);
+create index devices_user on devices (user_id, id);
+create index devices_tags on devices using gin (tags jsonb_path_ops);
+
+-- The password is 256 random bits, so one SHA-256 of it is enough. The user name is 'device-<id>'.
+create table device_credentials (
+  device_id        int primary key references devices on delete cascade,
+  password_sha256  bytea not null,
+  rotated_at       timestamptz not null default now()
+);
+
+-- Tells every broker plugin (channel otad_credentials, payload the device's id) in the transaction that
+-- made the old password worthless.
+create function notify_credentials() returns trigger language plpgsql as $$
+begin
+  perform pg_notify('otad_credentials', old.device_id::text);
+  return null;
+end $$;
+create trigger device_credentials_changed after update or delete on device_credentials
+  for each row execute function notify_credentials();
+
+create table firmware (
+  id                 serial primary key,
+  version            varchar(50) not null,
+  file_url           text not null,               -- where the store keeps it: file:<sha256>
+  uploaded_at        timestamptz not null default now(),
+  chip               text not null,
+  project            text not null,
+  size               int not null,
+  sha256             text unique not null,        -- of the whole file, lower-case hex
+  elf_sha256         text not null,
+  secure_version     bigint not null,
+  idf_version        text not null,
+  min_chip_revision  int not null,
+  signature_kind     text not null default 'none',
+  release_signature  text,                        -- base64 Ed25519
+  release_key        text,                        -- first 8 hex of SHA-256 of the public key
+  notes              text,
+  uploaded_by        int references users on delete set null,
+  unique (chip, project, version)
+);
+
+create table updates (
+  id            serial primary key,
+  device_id     int not null references devices on delete cascade,
+  firmware_id   int references firmware on delete set null,
+  rollout_id    int,
+  version       varchar(50) not null,
+  from_version  varchar(50),
+  state         text not null default 'pending' check (state in
+                  ('pending', 'offered', 'downloading', 'installing',
+                   'succeeded', 'failed', 'rolled_back', 'rejected', 'timed_out', 'cancelled')),
+  progress      smallint not null default 0 check (progress between 0 and 100),
+  reason        text,
+  created_at    timestamptz not null default now(),
+  updated_at    timestamptz not null default now()
+);
+-- At most one update of a device is under way, whatever races.
+create unique index updates_under_way on updates (device_id)
+  where state in ('pending', 'offered', 'downloading', 'installing');
+create index updates_device on updates (device_id, id);
+create index updates_firmware on updates (firmware_id);
+
+-- What shall stand retained on device/{id}/ota: an offer, or '' to clear it. Written in the transaction
+-- that decides it, published afterwards, marked once the broker has acknowledged. No foreign key: the
+-- clearing of a deleted device's topic outlives the device.
+create table offers (
+  device_id     int primary key,
+  update_id     int,
+  payload       text not null,
+  expires_at    timestamptz,
+  changed_at    timestamptz not null default now(),
+  published_at  timestamptz                       -- null: still to be published
+);
+create index offers_unpublished on offers (changed_at) where published_at is null;
+
+create table device_logs (
+  id         bigint generated always as identity,
+  device_id  int not null,
+  at         timestamptz not null,
+  level      text not null,
+  message    text not null
+) partition by range (at);
+create index device_logs_device on device_logs (device_id, at desc, id desc);
+
+-- One row a device and window: {"rssi": [count, min, max, sum], ...}; a window is some seconds long.
+create table telemetry (
+  device_id  int not null,
+  at         timestamptz not null,
+  fields     jsonb not null
+) partition by range (at);
+create index telemetry_device on telemetry (device_id, at);
+
+-- Makes the day partitions of `parent` from today to `ahead` days ahead and drops those that ended more
+-- than `keep` days ago.
+create function keep_partitions(parent text, ahead int, keep int) returns void language plpgsql as $$
+declare
+  day date;
+  old text;
+begin
+  for day in select generate_series(current_date - 1, current_date + ahead, interval '1 day')::date loop
+    execute format('create table if not exists %I partition of %I for values from (%L) to (%L)',
+                   parent || '_' || to_char(day, 'YYYYMMDD'), parent, day, day + 1);
+  end loop;
+  for old in select c.relname from pg_inherits i join pg_class c on c.oid = i.inhrelid
+             where i.inhparent = parent::regclass
+               and right(c.relname, 8) < to_char(current_date - keep, 'YYYYMMDD') loop
+    execute format('drop table %I', old);
+  end loop;
+end $$;
