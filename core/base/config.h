@@ -2,7 +2,9 @@
  *
  * Each key `section.name` has the variable OTAD_SECTION_NAME; OTAD_SECTION_NAME_FILE names a file whose
  * content (less a trailing newline) is the value. A few have a second, customary name (DATABASE_URL, ...).
- * Durations are written "500ms", "30s", "15m", "2h", "7d" or as a number of seconds; sizes "16MiB" or bytes. */
+ * What each key means stands in the table of config.c, which `otad serve --help` prints.
+ * Durations are written "500ms", "30s", "15m", "2h", "7d" or as a number of seconds; sizes "16MiB" or bytes;
+ * the fields here hold ms and bytes. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -11,63 +13,50 @@
 struct config {
     char *var;        /* directory of data, keys and certificates */
     char *public_url; /* what devices and browsers see, without a trailing slash */
-
-    char *http_address;
-    int64_t http_port;
-    int64_t https_port; /* 0: no TLS listener */
-    char *https_certificate, *https_key; /* PEM files */
-    int64_t http_max_connections, http_max_body, http_body_budget;
-    int64_t http_request_timeout; /* ms */
-
+    char *scripts, *sql;
     int64_t workers; /* 0: one a processor */
     char *log_level;
-    char *scripts; /* directory */
-    int64_t lua_memory, lua_call_timeout; /* bytes a worker's scripts may use; ms a call may run */
+
+    char *http_address;
+    int64_t http_port, https_port;
+    char *https_certificate, *https_key;
+    int64_t http_max_connections, http_max_body, http_body_budget, http_request_timeout;
+
+    int64_t lua_memory, lua_call_timeout;
 
     char *database_url;
-    int64_t database_connections, database_transactions; /* per worker */
-    int64_t database_timeout;                            /* ms */
+    int64_t database_connections, database_timeout;
     char *redis_url;
-
-    char *mqtt_url, *mqtt_username, *mqtt_password_file, *mqtt_ca;
-    char *mqtt_public_host; /* told to devices at registration */
+    int64_t pg_port, redis_port, mqtt_port;
+    char *mqtt_url, *mqtt_username, *mqtt_password, *mqtt_ca, *mqtt_public_host;
     int64_t mqtt_public_port;
     bool mqtt_public_tls;
-    int64_t mqtt_queue; /* messages taken and not yet handled, per worker */
+    int64_t mqtt_queue;
 
-    char *auth_jwt_keys; /* comma-separated files of at least 32 random bytes; the first signs */
-    char *auth_issuer, *auth_audience;
-    int64_t auth_access_ttl, auth_refresh_ttl; /* ms */
-    char *auth_common_passwords;               /* file, one a line; empty: none */
-    int64_t auth_offload_threads, auth_offload_queue;
-    int64_t auth_max_failures, auth_failure_window; /* ms */
+    char *auth_jwt_keys, *auth_issuer, *auth_audience;
+    int64_t auth_access_ttl, auth_refresh_ttl;
+    int64_t auth_hash_threads, auth_hash_queue, auth_max_failures, auth_failure_window;
 
-    char *manifest_key; /* Ed25519 key file that signs offers */
-    char *release_keys; /* comma-separated .pub files trusted for firmware */
+    char *manifest_key, *release_keys, *firmware_auto_sign_key, *firmware_store;
     bool firmware_auto_sign;
-    char *firmware_auto_sign_key;
     int64_t firmware_max_size;
-    char *firmware_store; /* directory */
 
-    int64_t device_offline_after;  /* ms */
-    int64_t update_offer_ttl;      /* ms an offer is good for before it is renewed */
-    int64_t update_timeout;        /* ms of silence after a device took its offer */
-    int64_t update_offer_timeout;  /* ms an offer may wait for a device */
-    int64_t ingest_flush_interval; /* ms between two batched writes of device state */
-    int64_t telemetry_window;      /* ms one row of history covers */
-    int64_t telemetry_keep_days, logs_keep_days;
+    int64_t device_offline_after;
+    int64_t update_offer_ttl, update_timeout, update_offer_timeout;
+    int64_t ingest_flush_interval, telemetry_window, telemetry_keep_days, logs_keep_days;
 };
 
-/* Reads everything. Returns NULL and *error (owned by the caller) naming the key and what is wrong with it. */
+/* Reads everything. Returns NULL and *error (owned by the caller) naming the key and what is wrong with it.
+ */
 struct config *config_load(const char *file, char **error) __attribute__((warn_unused_result));
 void config_free(struct config *config);
 
-/* One key's value as text, for scripts and --help; NULL if there is no such key. Secrets are never listed. */
+/* The table of keys, for --help and for scripts. */
 enum config_type { CONFIG_STRING, CONFIG_INT, CONFIG_BOOL, CONFIG_DURATION, CONFIG_SIZE };
 struct config_key {
-    const char *name;  /* "device.offline_after" */
+    const char *name; /* "device.offline_after" */
     enum config_type type;
-    size_t offset;     /* in struct config: char *, int64_t or bool */
+    size_t offset; /* in struct config: char *, int64_t or bool */
     const char *fallback, *help;
     const char *alias; /* a second environment variable, or NULL */
 };

@@ -29,7 +29,8 @@ void log_set_level(enum log_level least);
 int log_level_parse(const char *name); /* -1: unknown */
 void log_write(enum log_level level, const char *msg, const struct log_field *fields);
 
-#define log_at(level, msg, ...) log_write(level, msg, (const struct log_field[]){__VA_ARGS__ __VA_OPT__(,){0}})
+#define log_at(level, msg, ...)                                                                              \
+    log_write(level, msg, (const struct log_field[]){__VA_ARGS__ __VA_OPT__(, ){0}})
 #define log_debug(...) log_at(LOG_DEBUG, __VA_ARGS__)
 #define log_info(...) log_at(LOG_INFO, __VA_ARGS__)
 #define log_warn(...) log_at(LOG_WARN, __VA_ARGS__)

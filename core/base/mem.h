@@ -3,8 +3,8 @@
 #pragma once
 #include <stddef.h>
 
-void *x_alloc(size_t size);              /* zeroed; owner frees with free() */
-void *x_realloc(void *p, size_t size);   /* grown part is not zeroed */
+void *x_alloc(size_t size);            /* zeroed; owner frees with free() */
+void *x_realloc(void *p, size_t size); /* grown part is not zeroed */
 char *x_strdup(const char *s);
 char *x_memdup(const void *p, size_t len); /* NUL-terminated copy of len bytes */
 char *x_printf(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -8,9 +8,10 @@ struct offload;
 
 /* Embedded in the caller's own structure, which must live until `done` has been called. */
 struct offload_job {
-    void (*run)(struct offload_job *job);  /* on a pool thread; may block */
-    void (*done)(struct offload_job *job); /* on the same pool thread, right after: post the result to its loop */
-    struct offload_job *next;              /* the pool's */
+    void (*run)(struct offload_job *job); /* on a pool thread; may block */
+    void (*done)(
+        struct offload_job *job); /* on the same pool thread, right after: post the result to its loop */
+    struct offload_job *next;     /* the pool's */
 };
 
 struct offload *offload_new(size_t threads, size_t queue);

@@ -1,0 +1,109 @@
+#include "net/worker.h"
+#include "base/mem.h"
+#include <fcntl.h>
+#include <stdlib.h>
+
+enum { LONGEST_WAIT = 1000 }; /* ms the loop sleeps when nothing is due */
+
+static void on_letters(h2o_multithread_receiver_t *receiver, h2o_linklist_t *letters)
+{
+    struct worker *worker = H2O_STRUCT_FROM_MEMBER(struct worker, mailbox, receiver);
+    while (!h2o_linklist_is_empty(letters)) {
+        struct letter *letter = H2O_STRUCT_FROM_MEMBER(struct letter, message.link, letters->next);
+        h2o_linklist_unlink(&letter->message.link);
+        letter->deliver(letter, worker);
+    }
+}
+
+struct worker *worker_new(unsigned index, void *parts, const struct worker_hooks *hooks)
+{
+    struct worker *worker = x_new(struct worker);
+    worker->index = index;
+    worker->parts = parts;
+    worker->hooks = hooks;
+    worker->loop = h2o_evloop_create();
+    worker->timers = timers_new();
+    worker->queue = h2o_multithread_create_queue(worker->loop);
+    h2o_multithread_register_receiver(worker->queue, &worker->mailbox, on_letters);
+    return worker;
+}
+
+static void *run(void *arg)
+{
+    struct worker *worker = arg;
+    worker->hooks->start(worker);
+    while (!worker->stopping || !worker->hooks->stopped(worker)) {
+        worker->hooks->turn(worker);
+        uint64_t wait = timers_run(worker->timers, worker->stopping ? 10 : LONGEST_WAIT);
+        worker->hooks->turn(worker); /* what timers gathered must not wait for the next event */
+        h2o_evloop_run(worker->loop, (int32_t)wait);
+    }
+    worker->hooks->end(worker);
+    return NULL;
+}
+
+void worker_start(struct worker *worker)
+{
+    if (pthread_create(&worker->thread, NULL, run, worker) != 0)
+        abort();
+}
+
+static void on_stop(struct letter *letter, struct worker *worker)
+{
+    if (!worker->stopping) {
+        worker->stopping = true;
+        worker->hooks->stop(worker);
+    }
+}
+
+void worker_stop(struct worker *worker)
+{
+    worker->stop_letter.deliver = on_stop;
+    worker_post(worker, &worker->stop_letter);
+}
+
+void worker_join(struct worker *worker)
+{
+    pthread_join(worker->thread, NULL);
+    /* The loop itself stays: libh2o has no way to destroy one. */
+    h2o_multithread_unregister_receiver(worker->queue, &worker->mailbox);
+    h2o_multithread_destroy_queue(worker->queue);
+    timers_free(worker->timers);
+    free(worker);
+}
+
+void worker_post(struct worker *worker, struct letter *letter)
+{
+    letter->message = (h2o_multithread_message_t){{NULL}};
+    h2o_multithread_send_message(&worker->mailbox, &letter->message);
+}
+
+struct deferred {
+    struct timer timer; /* first: on_deferred casts */
+    void (*call)(void *arg);
+    void *arg;
+};
+
+static void on_deferred(struct timer *timer)
+{
+    struct deferred deferred = *(struct deferred *)timer;
+    free(timer);
+    deferred.call(deferred.arg);
+}
+
+void worker_defer(struct worker *worker, void (*call)(void *arg), void *arg)
+{
+    struct deferred *deferred = x_new(struct deferred);
+    deferred->timer.fire = on_deferred;
+    deferred->call = call;
+    deferred->arg = arg;
+    timer_set(worker->timers, &deferred->timer, 0);
+}
+
+h2o_socket_t *worker_watch(struct worker *worker, int fd)
+{
+    int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+    if (copy < 0)
+        abort(); /* descriptors are capped far above what connections may take */
+    return h2o_evloop_socket_create(worker->loop, copy, H2O_SOCKET_FLAG_DONT_READ);
+}
