@@ -1,0 +1,417 @@
+#include "io/pg_connection.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum {
+    CONNECT_TIMEOUT = 5000,
+    CHECK_INTERVAL = 250,
+    GRACE = 500,
+    FIRST_BACKOFF = 50,
+    LAST_BACKOFF = 1000,
+    ATTEMPTS = 3
+};
+
+static void advance_connect(struct pg_connection *connection);
+
+static uint64_t now_us(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+struct pg_query *pg_query_new(const struct pg_statement *statement, size_t count, const char *const *values,
+                              pg_cb cb, void *arg)
+{
+    size_t size = sizeof(struct pg_query) + count * sizeof(char *), texts = size;
+    for (size_t i = 0; i < count; i++)
+        size += values[i] == NULL ? 0 : strlen(values[i]) + 1;
+    struct pg_query *query = x_alloc(size);
+    char *text = (char *)query + texts;
+    for (size_t i = 0; i < count; i++) {
+        if (values[i] == NULL)
+            continue;
+        size_t len = strlen(values[i]) + 1;
+        query->values[i] = memcpy(text, values[i], len);
+        text += len;
+    }
+    query->statement = statement;
+    query->count = count;
+    query->cb = cb;
+    query->arg = arg;
+    query->started_us = now_us();
+    return query;
+}
+
+static void answer(struct pg_query *query, const char *err, const PGresult *result)
+{
+    pg_cb cb = query->cb;
+    query->answered = true;
+    query->cb = NULL;
+    if (cb != NULL)
+        cb(query->arg, err, result);
+}
+
+static void unwatch(struct pg_connection *connection)
+{
+    if (connection->watch != NULL)
+        h2o_socket_close(connection->watch);
+    connection->watch = NULL;
+    connection->writing = false;
+}
+
+/* Everything in flight fails; the oldest with `err`, the others were only behind it. */
+static void go_down(struct pg_connection *connection, const char *reason, const char *err)
+{
+    struct pg_query *query = connection->head;
+    bool was_up = connection->state == PG_UP;
+
+    if (!connection->closing && (was_up || connection->backoff == FIRST_BACKOFF))
+        log_warn("database connection lost", LOG_STR("reason", reason));
+    unwatch(connection);
+    PQfinish(connection->conn);
+    connection->conn = NULL;
+    connection->state = PG_DOWN;
+    connection->broken = connection->unsynced = false;
+    connection->head = NULL;
+    connection->tail = &connection->head;
+    connection->in_flight = 0;
+    timer_set(connection->worker->timers, &connection->timer, connection->backoff);
+    connection->backoff = connection->backoff * 2 > LAST_BACKOFF ? LAST_BACKOFF : connection->backoff * 2;
+
+    for (struct pg_query *next; query != NULL; query = next, err = pg_unavailable) {
+        next = query->next;
+        if (!query->answered)
+            answer(query, err, NULL);
+        free(query);
+    }
+    if (was_up && connection->on_down != NULL)
+        connection->on_down(connection);
+}
+
+static void on_writable(h2o_socket_t *watch, const char *err)
+{
+    struct pg_connection *connection = watch->data;
+    connection->writing = false;
+    if (connection->state == PG_CONNECTING)
+        advance_connect(connection);
+    else
+        pg_connection_flush(connection);
+}
+
+static void break_later(struct pg_connection *connection)
+{
+    connection->broken = true; /* never fail inline: callers may stand on the stack */
+    timer_set(connection->worker->timers, &connection->timer, 0);
+}
+
+static void flush_out(struct pg_connection *connection)
+{
+    int left = PQflush(connection->conn);
+    if (left < 0) {
+        break_later(connection);
+    } else if (left > 0 && !connection->writing) {
+        connection->writing = true;
+        h2o_socket_notify_write(connection->watch, on_writable);
+    }
+}
+
+static void sync_now(struct pg_connection *connection, struct pg_query *last)
+{
+    last->syncs = true;
+    connection->unsynced = false;
+    if (PQpipelineSync(connection->conn) != 1)
+        break_later(connection);
+}
+
+static struct pg_query *newest(struct pg_connection *connection)
+{
+    return H2O_STRUCT_FROM_MEMBER(struct pg_query, next, connection->tail);
+}
+
+void pg_connection_flush(struct pg_connection *connection)
+{
+    if (connection->state != PG_UP || connection->broken)
+        return;
+    if (connection->unsynced)
+        sync_now(connection, newest(connection));
+    flush_out(connection);
+}
+
+void pg_connection_send(struct pg_connection *connection, struct pg_query *query)
+{
+    const struct pg_statement *statement = query->statement;
+
+    if (!statement->read && connection->unsynced)
+        sync_now(connection, newest(connection));
+    query->next = NULL;
+    query->prepares = !connection->known[statement->index];
+    query->prepared = query->answered = query->again = query->syncs = false;
+    *connection->tail = query;
+    connection->tail = &query->next;
+    connection->in_flight++;
+    if (connection->timer.slot == 0)
+        timer_set(connection->worker->timers, &connection->timer, CHECK_INTERVAL);
+
+    if (connection->broken)
+        return;
+    if (query->prepares) {
+        connection->known[statement->index] = true;
+        if (PQsendPrepare(connection->conn, statement->name, statement->text, 0, NULL) != 1)
+            break_later(connection);
+    }
+    if (PQsendQueryPrepared(connection->conn, statement->name, (int)query->count, query->values, NULL, NULL,
+                            0) != 1)
+        break_later(connection);
+    else if (statement->read)
+        connection->unsynced = true;
+    else
+        sync_now(connection, query);
+}
+
+static void count_query(struct pg_connection *connection, struct pg_query *query, bool failed)
+{
+    struct metrics_series **count = &connection->counts[query->statement->index];
+    if (*count == NULL) {
+        char label[96];
+        snprintf(label, sizeof(label), "statement=\"%s\"", query->statement->name);
+        *count = metrics_series(connection->options->metrics, METRICS_COUNTER, "otad_pg_queries_total", label,
+                                "Statements answered");
+    }
+    (*count)->value++;
+    metrics_observe(connection->durations, (double)(now_us() - query->started_us) / 1e6);
+    if (failed)
+        connection->failures->value++;
+}
+
+/* A result of the oldest query: of its Parse, or its own. */
+static void take_result(struct pg_connection *connection, struct pg_query *query, const PGresult *result)
+{
+    ExecStatusType status = PQresultStatus(result);
+    const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    bool failed = status == PGRES_FATAL_ERROR || status == PGRES_BAD_RESPONSE;
+
+    if (query->prepares && !query->prepared) {
+        query->prepared = true;
+        if (status == PGRES_COMMAND_OK)
+            return;
+        connection->known[query->statement->index] = false;
+    } else if (query->answered || query->again) {
+        return; /* aborted behind its own failed Parse */
+    }
+
+    /* Not run, because a neighbour failed or its Parse was lost with one: nothing was done, so repeat it. */
+    if ((status == PGRES_PIPELINE_ABORTED || (state != NULL && strcmp(state, "26000") == 0)) &&
+        query->attempts++ < ATTEMPTS) {
+        connection->known[query->statement->index] = false;
+        query->again = true;
+        return;
+    }
+    count_query(connection, query, failed);
+    if (failed)
+        log_error("statement failed", LOG_STR("statement", query->statement->name),
+                  LOG_STR("sqlstate", state),
+                  LOG_STR("detail", PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY)));
+    if (state != NULL && strcmp(state, "57014") == 0)
+        answer(query, pg_timeout, NULL);
+    else if (state != NULL && strncmp(state, "57P", 3) == 0) /* the server is going away */
+        answer(query, pg_unavailable, NULL);
+    else if (status == PGRES_PIPELINE_ABORTED)
+        answer(query, pg_unavailable, NULL);
+    else
+        answer(query, failed ? pg_failed : NULL, result);
+}
+
+static void remove_head(struct pg_connection *connection)
+{
+    struct pg_query *query = connection->head;
+    connection->head = query->next;
+    if (connection->head == NULL)
+        connection->tail = &connection->head;
+    connection->in_flight--;
+    if (query->again)
+        pg_connection_send(connection, query);
+    else
+        free(query);
+}
+
+/* Hands out all that has arrived. Callbacks may send more; they never free the connection. */
+static void take_results(struct pg_connection *connection)
+{
+    while (connection->state == PG_UP && connection->head != NULL && !PQisBusy(connection->conn)) {
+        struct pg_query *query = connection->head;
+        PGresult *result = PQgetResult(connection->conn);
+        if (result == NULL)
+            break;
+        if (PQresultStatus(result) == PGRES_PIPELINE_SYNC) {
+            remove_head(connection);
+        } else {
+            /* Each result is followed by a NULL. It is taken before callbacks run, since sending would skip
+             * it. */
+            PQclear(PQgetResult(connection->conn));
+            take_result(connection, query, result);
+            if ((query->answered || query->again) && query->prepares == query->prepared && !query->syncs)
+                remove_head(connection);
+        }
+        PQclear(result);
+    }
+}
+
+static void take_notifications(struct pg_connection *connection)
+{
+    PGnotify *notify;
+    while (connection->state == PG_UP && (notify = PQnotifies(connection->conn)) != NULL) {
+        if (connection->on_notify != NULL)
+            connection->on_notify(connection, notify->extra);
+        PQfreemem(notify);
+    }
+}
+
+static void on_readable(h2o_socket_t *watch, const char *err)
+{
+    struct pg_connection *connection = watch->data;
+    if (connection->state == PG_CONNECTING) {
+        advance_connect(connection);
+        return;
+    }
+    if (PQconsumeInput(connection->conn) != 1) {
+        take_results(connection); /* what had arrived before the end */
+        if (connection->state == PG_UP)
+            go_down(connection, "closed by the server", pg_unavailable);
+        return;
+    }
+    take_results(connection);
+    take_notifications(connection);
+    if (connection->state == PG_UP)
+        flush_out(connection);
+}
+
+static void come_up(struct pg_connection *connection)
+{
+    if (PQenterPipelineMode(connection->conn) != 1 || PQsetnonblocking(connection->conn, 1) != 0) {
+        go_down(connection, PQerrorMessage(connection->conn), pg_unavailable);
+        return;
+    }
+    connection->state = PG_UP;
+    connection->backoff = FIRST_BACKOFF;
+    memset(connection->known, 0,
+           pg_statements_count(connection->options->statements) * sizeof(*connection->known));
+    timer_cancel(connection->worker->timers, &connection->timer);
+    if (connection->on_up != NULL)
+        connection->on_up(connection);
+}
+
+/* libpq may change the descriptor from step to step, so it is watched anew. */
+static void advance_connect(struct pg_connection *connection)
+{
+    PostgresPollingStatusType status = PQconnectPoll(connection->conn);
+    unwatch(connection);
+    if (status == PGRES_POLLING_FAILED) {
+        go_down(connection, PQerrorMessage(connection->conn), pg_unavailable);
+        return;
+    }
+    connection->watch = worker_watch(connection->worker, PQsocket(connection->conn));
+    connection->watch->data = connection;
+    if (status == PGRES_POLLING_WRITING) {
+        h2o_socket_notify_write(connection->watch, on_writable);
+    } else {
+        h2o_socket_read_start(connection->watch, on_readable);
+        if (status == PGRES_POLLING_OK)
+            come_up(connection);
+    }
+}
+
+static void ignore_notice(void *arg, const PGresult *result)
+{
+}
+
+static void start_connect(struct pg_connection *connection)
+{
+    char session[128];
+    snprintf(session, sizeof(session), "-c statement_timeout=%llu -c timezone=UTC -c datestyle=ISO",
+             (unsigned long long)connection->options->timeout);
+    const char *const names[] = {"dbname", "application_name", "options", "tcp_user_timeout", NULL};
+    const char *const values[] = {connection->options->url, "otad", session, "10000", NULL};
+
+    connection->state = PG_CONNECTING;
+    connection->conn = PQconnectStartParams(names, values, 1);
+    timer_set(connection->worker->timers, &connection->timer, CONNECT_TIMEOUT);
+    if (connection->conn == NULL || PQstatus(connection->conn) == CONNECTION_BAD) {
+        go_down(connection, connection->conn == NULL ? "out of memory" : PQerrorMessage(connection->conn),
+                pg_unavailable);
+        return;
+    }
+    PQsetNoticeReceiver(connection->conn, ignore_notice, NULL);
+    connection->watch = worker_watch(connection->worker, PQsocket(connection->conn));
+    connection->watch->data = connection;
+    h2o_socket_notify_write(connection->watch, on_writable);
+}
+
+static void on_timer(struct timer *timer)
+{
+    struct pg_connection *connection = H2O_STRUCT_FROM_MEMBER(struct pg_connection, timer, timer);
+    switch (connection->state) {
+    case PG_DOWN:
+        start_connect(connection);
+        break;
+    case PG_CONNECTING:
+        go_down(connection, "no answer", pg_unavailable);
+        break;
+    case PG_UP:
+        if (connection->broken)
+            go_down(connection, PQerrorMessage(connection->conn), pg_unavailable);
+        else if (connection->head != NULL &&
+                 now_us() - connection->head->started_us > (connection->options->timeout + GRACE) * 1000)
+            go_down(connection, "statement overdue", pg_timeout);
+        else if (connection->head != NULL)
+            timer_set(connection->worker->timers, timer, CHECK_INTERVAL);
+        break;
+    case PG_CLOSED:
+        break;
+    }
+}
+
+void pg_connection_init(struct pg_connection *connection, struct worker *worker,
+                        const struct pg_options *options)
+{
+    unsigned count = pg_statements_count(options->statements);
+    connection->worker = worker;
+    connection->options = options;
+    connection->tail = &connection->head;
+    connection->timer.fire = on_timer;
+    connection->backoff = FIRST_BACKOFF;
+    connection->known = x_alloc(count * sizeof(*connection->known));
+    connection->counts = x_alloc(count * sizeof(*connection->counts));
+    connection->durations =
+        metrics_series(options->metrics, METRICS_HISTOGRAM, "otad_pg_query_duration_seconds", "",
+                       "Time from asking to the answer");
+    connection->failures = metrics_series(options->metrics, METRICS_COUNTER, "otad_pg_failures_total", "",
+                                          "Statements that PostgreSQL refused");
+}
+
+void pg_connection_open(struct pg_connection *connection)
+{
+    timer_set(connection->worker->timers, &connection->timer, 0);
+}
+
+void pg_connection_drop(struct pg_connection *connection)
+{
+    if (connection->state == PG_UP)
+        break_later(connection);
+}
+
+void pg_connection_close(struct pg_connection *connection)
+{
+    connection->closing = true;
+    connection->on_down = NULL;
+    if (connection->state == PG_UP || connection->state == PG_CONNECTING)
+        go_down(connection, "closing", pg_unavailable);
+    connection->state = PG_CLOSED;
+    timer_cancel(connection->worker->timers, &connection->timer);
+    free(connection->known);
+    free(connection->counts);
+}

@@ -1,0 +1,62 @@
+/* One pipelined connection: makes and remakes it, sends statements, hands out results in order. Used by pg.c
+ * only. Worker thread; the connection lives as long as its pool. */
+#pragma once
+#include "io/pg.h"
+
+struct pg_query {
+    const struct pg_statement *statement;
+    pg_cb cb; /* NULL: forgotten, or an answer was given */
+    void *arg;
+    struct pg_query *next;
+    uint64_t started_us;
+    unsigned attempts;
+    bool prepares; /* a Parse went ahead of it */
+    bool prepared; /* and was answered */
+    bool answered; /* its own result is there; what is left are end markers */
+    bool again;    /* did not run, through no fault of its own: send once more */
+    bool syncs;    /* a Sync went behind it */
+    size_t count;
+    const char *values[];
+};
+
+enum pg_connection_state { PG_DOWN, PG_CONNECTING, PG_UP, PG_CLOSED };
+
+struct pg_connection {
+    struct worker *worker;
+    const struct pg_options *options;
+    enum pg_connection_state state;
+    PGconn *conn;
+    h2o_socket_t *watch;
+    struct timer timer; /* down: next try; connecting: its deadline; up: look at the oldest statement */
+    uint64_t backoff;
+    struct pg_query *head, **tail;
+    size_t in_flight;
+    bool *known;   /* by statement index: prepared here */
+    bool unsynced; /* reads were sent since the last Sync */
+    bool writing;  /* waits for the socket to take more */
+    bool closing;
+    bool broken; /* sending failed: the timer will take it down */
+    struct metrics_series **counts, *durations, *failures;
+    /* The owner's. */
+    void (*on_up)(struct pg_connection *connection);
+    void (*on_down)(struct pg_connection *connection);
+    void (*on_notify)(struct pg_connection *connection, const char *payload);
+    void *owner;
+};
+
+/* How many statements there are; their `index` is below it. */
+unsigned pg_statements_count(const struct pg_statements *statements);
+
+void pg_connection_init(struct pg_connection *connection, struct worker *worker,
+                        const struct pg_options *options);
+void pg_connection_open(struct pg_connection *connection);
+void pg_connection_close(
+    struct pg_connection *connection); /* what is in flight fails with pg_unavailable, now */
+/* Takes the query; the connection must be up. */
+void pg_connection_send(struct pg_connection *connection, struct pg_query *query);
+void pg_connection_flush(struct pg_connection *connection);
+/* Takes the connection down on the next turn and makes it anew. */
+void pg_connection_drop(struct pg_connection *connection);
+
+struct pg_query *pg_query_new(const struct pg_statement *statement, size_t count, const char *const *values,
+                              pg_cb cb, void *arg);
