@@ -1,0 +1,25 @@
+/* Redis from a worker's loop (hiredis, asynchronous). Redis holds only what can be lost: counters of failed
+ * logins, caches. Without it everything works on, slower.
+ *
+ * Worker thread. A callback comes exactly once, never inline; `reply` is valid during it and NULL with an
+ * err. Commands wait for nothing: while the connection is down they fail with redis_unavailable. */
+#pragma once
+#include "net/worker.h"
+#include <hiredis/hiredis.h>
+#include <stdbool.h>
+
+struct redis;
+
+extern const char redis_unavailable[];
+extern const char redis_failed[]; /* Redis answered with an error */
+
+typedef void (*redis_cb)(void *arg, const char *err, const redisReply *reply);
+
+/* url: redis://[[user]:password@]host[:port][/database]. NULL: not such a URL. */
+struct redis *redis_new(struct worker *worker, const char *url);
+void redis_free(struct redis *redis); /* what waits fails, now */
+bool redis_ready(const struct redis *redis);
+/* The handle is good until the callback. */
+struct redis_command *redis_command(struct redis *redis, size_t count, const char *const *args,
+                                    const size_t *lengths, redis_cb cb, void *arg);
+void redis_forget(struct redis_command *command);
