@@ -1,0 +1,77 @@
+/* HTTP as the layers above see it: a request to be answered exactly once, whatever happens to its client.
+ *
+ * A request is owned by the handler until it is answered. The client may vanish first: then http_gone() is
+ * true, the parts that point into the connection (header, body) are empty, and the answer goes nowhere.
+ * Worker thread only. */
+#pragma once
+#include "base/metrics.h"
+#include "net/worker.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct http_server;  /* configuration shared by all workers */
+struct http_context; /* one per worker */
+struct http_request;
+
+typedef void (*http_handler)(struct http_request *request, void *arg);
+
+struct http_options {
+    size_t max_entity;        /* bytes of a body that libh2o takes at all */
+    uint64_t request_timeout; /* ms for the head of a request to arrive */
+    uint64_t idle_timeout;    /* ms a connection may idle */
+};
+
+struct http_server *http_server_new(const struct http_options *options);
+struct http_context *http_context_new(struct http_server *server, struct worker *worker,
+                                      struct metrics *metrics, http_handler handler, void *arg);
+h2o_context_t *http_context_h2o(struct http_context *context); /* for the listener */
+h2o_globalconf_t *http_server_h2o(struct http_server *server);
+size_t http_in_flight(const struct http_context *context);
+void http_context_shutdown(struct http_context *context); /* HTTP/2 GOAWAY; no keep-alive any more */
+void http_context_free(struct http_context *context);
+
+/* The request. Texts are good until it is answered or gone; NULL-based when there is none. */
+struct worker *http_worker(const struct http_request *request);
+bool http_gone(const struct http_request *request);
+h2o_iovec_t http_method(const struct http_request *request);
+h2o_iovec_t http_path(const struct http_request *request);  /* decoded and without dots */
+h2o_iovec_t http_query(const struct http_request *request); /* as sent, without the ? */
+h2o_iovec_t http_body(const struct http_request *request);
+h2o_iovec_t http_header(const struct http_request *request, const char *lower_case_name);
+void http_address(const struct http_request *request, char *out, size_t size); /* of the client, as text */
+bool http_secure(const struct http_request *request);
+const char *http_id(const struct http_request *request); /* X-Request-Id */
+
+/* What it counts as in metrics; the texts live as long as the process (interned by the caller). */
+void http_set_route(struct http_request *request, const char *route);
+
+struct http_header {
+    const char *name; /* lower case */
+    const char *value;
+    size_t value_len;
+};
+
+/* Answers; each ends the request. Texts are copied. A HEAD request gets the headers only. */
+void http_answer(struct http_request *request, int status, const struct http_header *headers, size_t count,
+                 const char *body, size_t len);
+void http_answer_json(struct http_request *request, int status, const struct http_header *headers,
+                      size_t count, const char *body, size_t len);
+/* RFC 9457. `detail` may be NULL; `extra` is more JSON members, with a leading comma, or "". 401, 429 and 503
+ * get the headers that belong to them unless given. */
+void http_problem(struct http_request *request, int status, const char *detail, const char *extra,
+                  const struct http_header *headers, size_t count);
+
+/* Bytes that outlive the call: `release` is called once when the last was sent or the client is gone. With an
+ * `etag` (without quotes) it answers If-None-Match, and one byte range (RFC 9110 14.2) as 206; a range that
+ * ends past the end is cut, as ESP-IDF's esp_https_ota needs. */
+struct http_blob {
+    const uint8_t *data;
+    size_t len;
+    void (*release)(void *owner);
+    void *owner;
+};
+void http_answer_blob(struct http_request *request, const struct http_header *headers, size_t count,
+                      const char *etag, const struct http_blob *blob);
+
+const char *http_reason(int status); /* "Not Found" */

@@ -1,0 +1,47 @@
+#include "net/range.h"
+#include <ctype.h>
+#include <stdint.h>
+#include <string.h>
+
+/* A decimal number; false when there is none or it is too large to mean anything. */
+static bool take_number(const char **at, const char *end, size_t *value)
+{
+    const char *start = *at;
+    *value = 0;
+    while (*at < end && isdigit((unsigned char)**at)) {
+        if (*value > (SIZE_MAX - 9) / 10)
+            return false;
+        *value = *value * 10 + (size_t)(*(*at)++ - '0');
+    }
+    return *at > start;
+}
+
+enum range_result range_parse(const char *text, size_t len, size_t size, size_t *first, size_t *last)
+{
+    static const char unit[] = "bytes=";
+    const char *at = text + sizeof(unit) - 1, *end = text + len;
+    size_t number;
+
+    if (len < sizeof(unit) || strncmp(text, unit, sizeof(unit) - 1) != 0)
+        return RANGE_NONE;
+    if (*at == '-') { /* the last so many */
+        at++;
+        if (!take_number(&at, end, &number) || at != end)
+            return RANGE_NONE;
+        if (number == 0 || size == 0)
+            return RANGE_BEYOND;
+        *first = number < size ? size - number : 0;
+        *last = size - 1;
+        return RANGE_ONE;
+    }
+    if (!take_number(&at, end, first) || at == end || *at++ != '-')
+        return RANGE_NONE;
+    *last = SIZE_MAX;
+    if (at < end && (!take_number(&at, end, last) || at != end || *last < *first))
+        return RANGE_NONE;
+    if (*first >= size)
+        return RANGE_BEYOND;
+    if (*last >= size)
+        *last = size - 1;
+    return RANGE_ONE;
+}
