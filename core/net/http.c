@@ -1,5 +1,5 @@
 #include "net/http.h"
-#include "base/log.h"
+#include "base/buffer.h"
 #include "base/mem.h"
 #include "net/range.h"
 #include <arpa/inet.h>
@@ -132,8 +132,7 @@ static void on_rewrite_send(h2o_ostream_t *self, h2o_req_t *req, h2o_iovec_t *bu
     h2o_ostream_send_next(self, req, &rewrite->body, 1, H2O_SEND_STATE_FINAL);
 }
 
-static h2o_iovec_t problem_body(h2o_mem_pool_t *pool, int status, const char *detail, const char *extra,
-                                const char *id);
+static struct buffer problem_body(int status, const char *detail, const char *extra, const char *id);
 
 static void on_setup_ostream(h2o_filter_t *filter, h2o_req_t *req, h2o_ostream_t **slot)
 {
@@ -146,7 +145,9 @@ static void on_setup_ostream(h2o_filter_t *filter, h2o_req_t *req, h2o_ostream_t
         rewrite->super.do_send = on_rewrite_send;
         slot = &rewrite->super.next;
         const char *detail = req->res.status == 413 ? "The body is larger than this server takes." : NULL;
-        rewrite->body = problem_body(&req->pool, req->res.status, detail, "", id);
+        struct buffer body = problem_body(req->res.status, detail, "", id);
+        rewrite->body = h2o_strdup(&req->pool, body.data, body.len);
+        buffer_free(&body);
         memset(&req->res.headers, 0, sizeof(req->res.headers));
         h2o_add_header(&req->pool, &req->res.headers, H2O_TOKEN_CONTENT_TYPE, NULL,
                        H2O_STRLIT("application/problem+json"));
@@ -392,39 +393,19 @@ void http_answer_json(struct http_request *request, int status, const struct htt
     answer_typed(request, status, "application/json", headers, count, body, len);
 }
 
-/* JSON text of a string whose bytes are ASCII or valid UTF-8. */
-static char *put_json(char *at, const char *text)
+static struct buffer problem_body(int status, const char *detail, const char *extra, const char *id)
 {
-    *at++ = '"';
-    for (; *text != '\0'; text++) {
-        unsigned char c = (unsigned char)*text;
-        if (c == '"' || c == '\\') {
-            *at++ = '\\';
-            *at++ = (char)c;
-        } else if (c < 0x20) {
-            at += sprintf(at, "\\u%04x", c);
-        } else {
-            *at++ = (char)c;
-        }
-    }
-    *at++ = '"';
-    return at;
-}
-
-static h2o_iovec_t problem_body(h2o_mem_pool_t *pool, int status, const char *detail, const char *extra,
-                                const char *id)
-{
+    struct buffer body = {0};
     if (detail == NULL)
         detail = http_reason(status);
-    size_t room = 256 + strlen(detail) * 6 + strlen(extra) + strlen(id);
-    char *text = pool == NULL ? x_alloc(room) : h2o_mem_alloc_pool(pool, room);
-    char *at = text + sprintf(text, "{\"type\":\"about:blank\",\"title\":\"%s\",\"status\":%d,\"detail\":",
-                              http_reason(status), status);
-    at = put_json(at, detail);
-    at += sprintf(at, ",\"request_id\":");
-    at = put_json(at, id);
-    at += sprintf(at, "%s}", extra);
-    return h2o_iovec_init(text, (size_t)(at - text));
+    buffer_printf(&body,
+                  "{\"type\":\"about:blank\",\"title\":\"%s\",\"status\":%d,\"detail\":", http_reason(status),
+                  status);
+    buffer_put_json(&body, detail, strlen(detail));
+    buffer_puts(&body, ",\"request_id\":");
+    buffer_put_json(&body, id, strlen(id));
+    buffer_printf(&body, "%s}", extra);
+    return body;
 }
 
 void http_problem(struct http_request *request, int status, const char *detail, const char *extra,
@@ -438,9 +419,9 @@ void http_problem(struct http_request *request, int status, const char *detail, 
         all[n++] = (struct http_header){"www-authenticate", "Bearer", 6};
     if ((status == 429 || status == 503) && !has_header(headers, count, "retry-after"))
         all[n++] = (struct http_header){"retry-after", "2", 1};
-    h2o_iovec_t body = problem_body(NULL, status, detail, extra, request->id);
-    answer_typed(request, status, "application/problem+json", all, n, body.base, body.len);
-    free(body.base);
+    struct buffer body = problem_body(status, detail, extra, request->id);
+    answer_typed(request, status, "application/problem+json", all, n, body.data, body.len);
+    buffer_free(&body);
 }
 
 /* Sends a blob piece by piece, so that TLS buffers one piece and not the whole image. */
