@@ -217,24 +217,23 @@ static const char *verify_block(const uint8_t *data, size_t at, const uint8_t *b
 const char *secure_boot_verify_v2(const uint8_t *data, size_t at, enum secure_boot_kind *kind, size_t *offset)
 {
     const uint8_t *sector = data + at;
+    size_t used = BLOCK, from = 0, where = 0;
+    while (used < BLOCKS * BLOCK && sector[used] != 0xFF)
+        used += BLOCK;
+    *offset = at + used;
+    if (!filled(sector + used, SECURE_BOOT_SECTOR - used, 0xFF))
+        return "the rest of the signature sector is not 0xFF";
     const char *why = NULL;
-    size_t used = 0, where = 0;
-    do {
-        why = verify_block(data, at, sector + used, &where);
-        if (!why && sector[used + 1] != sector[1]) {
+    for (size_t block = 0; block < used && !why; block += BLOCK) {
+        from = block;
+        why = verify_block(data, at, sector + block, &where);
+        if (!why && sector[block + 1] != sector[1]) {
             where = 1;
             why = "RSA and ECDSA blocks in one signature sector";
         }
-        if (why)
-            break;
-        used += BLOCK;
-    } while (used < BLOCKS * BLOCK && sector[used] != 0xFF);
-    if (!why && !filled(sector + used, SECURE_BOOT_SECTOR - used, 0xFF)) {
-        where = 0;
-        why = "the rest of the signature sector is not 0xFF";
     }
     ERR_clear_error(); /* TLS on this thread must not find ours */
-    *offset = at + used + where;
+    *offset = at + from + where;
     *kind = sector[1] == VERSION_RSA ? SECURE_BOOT_V2_RSA : SECURE_BOOT_V2_ECDSA;
     return why;
 }
