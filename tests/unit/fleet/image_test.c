@@ -197,6 +197,7 @@ static void text_is_printable_utf8(void **state)
         {"a\nb", 1},
         {"a\x1B[0m", 1},
         {"ab\x80", 2},
+        {"\xC3(", 0},
         {"\xC0\xAF", 0},
         {"\xC2\x85", 0},
         {"\xE0\x80\xAF", 0},
@@ -219,6 +220,16 @@ static void text_is_printable_utf8(void **state)
             refused(image, MADE_SIZE, "app_desc", MADE_VERSION + (size_t)cases[i].bad);
         }
     }
+}
+
+static void a_character_ends_with_its_field(void **state)
+{
+    uint8_t image[MADE_SIZE];
+    made_image(image);
+    memset(image + MADE_IDF, 'v', 31);
+    image[MADE_IDF + 31] = 0xC3; /* the ELF hash behind it goes on with 0xA0 */
+    made_seal(image);
+    refused(image, MADE_SIZE, "app_desc", MADE_IDF + 31);
 }
 
 static void any_flip_or_cut_is_refused(void **state)
@@ -422,6 +433,7 @@ int main(void)
         cmocka_unit_test(refuses_wrong_fields),
         cmocka_unit_test(refuses_wrong_checksum_and_hash),
         cmocka_unit_test(text_is_printable_utf8),
+        cmocka_unit_test(a_character_ends_with_its_field),
         cmocka_unit_test(any_flip_or_cut_is_refused),
         cmocka_unit_test(only_ff_may_follow),
         cmocka_unit_test(hash_is_needed),
