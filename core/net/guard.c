@@ -14,9 +14,9 @@
 #include <sys/socket.h>
 
 enum {
-    SWEEP = 1000,    /* ms */
-    REPORT = 10000,  /* ms between two log lines */
-    CANDIDATES = 64, /* connections looked at for one that can give way */
+    SWEEP = 1000,     /* ms */
+    REPORT = 10000,   /* ms between two log lines */
+    CANDIDATES = 256, /* connections looked at for one that can give way */
     UNCOUNTED =
         16384,      /* bytes of input a connection has for free, which spares busy ones the shared counter */
     CLOSING = 5000, /* ms for TLS to say goodbye */
@@ -279,13 +279,15 @@ bool guard_make_room(struct guard *guard)
     unsigned seen = 0;
     each_conn(guard, conn)
     {
-        /* Where it stands is known as of the last sweep: what read since then is not a candidate, nor is what
-         * comes after it in the list. */
-        if (conn->last_in >= guard->now || ++seen > CANDIDATES)
+        if (++seen > CANDIDATES)
             return false;
-        bool idle = conn->kind == GUARD_OPENING ||
-                    (conn->kind == GUARD_HTTP1 && conn->http1.phase <= HTTP1_HEADER) ||
-                    (conn->kind == GUARD_HTTP2 && guard_http2_idle(conn));
+        bool idle;
+        if (conn->kind == GUARD_OPENING)
+            idle = conn->bytes_in == 0;
+        else if (conn->kind == GUARD_HTTP1) /* the sweep knew where it stands, unless it read since */
+            idle = conn->last_in < guard->now && conn->http1.phase <= HTTP1_HEADER;
+        else
+            idle = conn->kind == GUARD_HTTP2 && guard_http2_idle(conn);
         if (idle && !conn->ended) {
             guard_end(conn, GUARD_WHY_ROOM);
             return true;

@@ -1,0 +1,310 @@
+"""Attacks on the HTTP port. After each the same process serves on, at once."""
+import http.client
+import re
+import socket
+import threading
+import time
+
+import pytest
+
+from raw_http import (CONTINUATION, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, HEADERS, INITIAL_WINDOW_SIZE,
+                      PING, PRIORITY, RST_STREAM, SETTINGS, WINDOW_UPDATE, Connection, frame, frames, get, goaway,
+                      post, setting)
+
+MIB = 1 << 20
+
+
+def memory(otad):
+    """Resident bytes of the serving process."""
+    with open(f"/proc/{otad.pid}/statm") as statm:
+        return int(statm.read().split()[1]) * 4096
+
+
+def fetch(otad, path="/healthz"):
+    """Status, body and seconds of a well-behaved request."""
+    begun = time.monotonic()
+    connection = http.client.HTTPConnection(otad.host, otad.http_port, timeout=5)
+    connection.request("GET", path)
+    answer = connection.getresponse()
+    body = answer.read()
+    connection.close()
+    return answer.status, body, time.monotonic() - begun
+
+
+def requests_handled(otad):
+    _, body, _ = fetch(otad, "/metrics")
+    return sum(float(n) for n in re.findall(rb"^otad_http_requests_total\{.*\} (\S+)$", body, re.M))
+
+
+def log_lines(otad):
+    with open(otad.log_path, "rb") as log:
+        return log.read().count(b"\n")
+
+
+@pytest.fixture(autouse=True)
+def survives(otad):
+    yield
+    with open(f"/proc/{otad.pid}/stat") as stat:
+        assert stat.read().split()[2] != "Z"
+    status, _, seconds = fetch(otad)
+    assert status == 200 and seconds < 1
+
+
+def every_stream(kind, payload):
+    """100,000 times a request and what resets it."""
+    return b"".join(frame(HEADERS, END_STREAM | END_HEADERS, stream, get()) + frame(kind, 0, stream, payload)
+                    for stream in range(1, 200001, 2))
+
+
+# H1
+@pytest.mark.parametrize("kind, payload", [
+    (RST_STREAM, b"\0\0\0\x08"),
+    (WINDOW_UPDATE, b"\0\0\0\0"),
+    (WINDOW_UPDATE, b"\x7f\xff\xff\xff"),
+    (DATA, b"x"),
+], ids=["rst", "window-zero", "window-overflow", "data-after-end"])
+def test_rapid_reset_starts_few_requests(otad, kind, payload):
+    before = requests_handled(otad)
+    connection = Connection(otad).start_http2()
+    connection.send(every_stream(kind, payload))
+    answer, closed = connection.read()
+    assert closed and goaway(answer) == ENHANCE_YOUR_CALM
+    assert requests_handled(otad) - before <= 200
+
+
+# H2
+def test_window_reopened_while_a_write_waits(otad):
+    """libh2o asserts that no stream's window opens again while its last bytes wait for the socket."""
+    length = len(fetch(otad)[1])
+    for batch in (1, 10, 50):
+        connection = Connection(otad, receive_buffer=4096).start_http2(setting(INITIAL_WINDOW_SIZE, length))
+        connection.send(frame(WINDOW_UPDATE, 0, 0, b"\x3f\0\0\0"))
+        for first in range(1, 20001 * batch, 2 * batch):  # unread answers fill the buffers, until a write must wait
+            streams = range(first, first + 2 * batch, 2)
+            if not connection.send(b"".join(frame(HEADERS, END_STREAM | END_HEADERS, s, get()) for s in streams), 0.5):
+                break
+            if not connection.send(b"".join(frame(WINDOW_UPDATE, 0, s, b"\0\0\0\1") for s in streams), 0.5):
+                break
+        connection.close()
+        assert fetch(otad)[0] == 200
+
+
+def test_initial_window_toggled_over_unread_answers(otad):
+    small, large = (frame(SETTINGS, 0, 0, setting(INITIAL_WINDOW_SIZE, n)) for n in (0, MIB))
+    for _ in range(36):
+        connection = Connection(otad, receive_buffer=4096).start_http2(setting(INITIAL_WINDOW_SIZE, MIB))
+        connection.send(frame(WINDOW_UPDATE, 0, 0, b"\x3f\0\0\0"))
+        connection.send(b"".join(frame(HEADERS, END_STREAM | END_HEADERS, s, get(b"/metrics"))
+                                 for s in range(1, 200, 2)))
+        for _ in range(40):
+            if not connection.send(small + large, 1):
+                break
+        connection.close()
+
+
+# H3
+def bomb(references, streams):
+    """A table entry of 4 KB, then requests that refer to it by one byte, again and again."""
+    request = b"\x82\x86\x84"
+    entry = b"\x40\x01x\x7f\xa1\x1e" + b"y" * 4000
+    return frame(HEADERS, END_STREAM | END_HEADERS, 1, request + entry) + b"".join(
+        frame(HEADERS, END_STREAM | END_HEADERS, stream, request + b"\xbe" * references)
+        for stream in range(3, 3 + 2 * streams, 2))
+
+
+@pytest.mark.parametrize("references, streams", [(16000, 25), (120, 3334)])
+def test_hpack_bomb(otad, references, streams):
+    before = memory(otad)
+    connection = Connection(otad).start_http2()
+    connection.send(bomb(references, streams))
+    answer, closed = connection.read()
+    assert closed and goaway(answer) == ENHANCE_YOUR_CALM
+    assert memory(otad) - before < 64 * MIB
+
+
+# H4
+@pytest.mark.parametrize("flood", [
+    frame(HEADERS, END_STREAM, 1, get()) + frame(CONTINUATION, 0, 1) * 1000000,
+    frame(HEADERS, END_STREAM, 1, get()) + frame(CONTINUATION, 0, 1, bytes(16000)) * 60,
+    frame(0x2A, 0, 0, b"x") * 140000,
+    frame(PING, 0, 0, b"12345678") * 1000000,
+    frame(SETTINGS, 0, 0) * 1000000,
+    frame(PRIORITY, 0, 1, b"\0\0\0\0\x10") * 1000000,
+    frame(HEADERS, END_HEADERS, 1, post(b"/auth/login")) + frame(DATA, 0, 1) * 1000000,
+], ids=["continuation-empty", "continuation-large", "unknown", "ping", "settings", "priority", "data-empty"])
+def test_flood_is_cut(otad, flood):
+    memory_before, lines_before = memory(otad), log_lines(otad)
+    connection = Connection(otad, receive_buffer=4096).start_http2()
+    begun = time.monotonic()
+    connection.send(flood, 1)  # nothing is read meanwhile
+    _, closed = connection.read(max(0.1, begun + 1 - time.monotonic()))
+    assert closed
+    assert memory(otad) - memory_before < 2 * MIB
+    assert log_lines(otad) - lines_before <= 20
+
+
+def test_a_few_unknown_frames_are_ignored(otad):
+    connection = Connection(otad).start_http2()
+    connection.send(frame(0x2A, 7, 5, b"grease") * 10 + frame(HEADERS, END_STREAM | END_HEADERS, 1, get()))
+    answer, closed = connection.read(1)
+    assert not closed and goaway(answer) is None
+    assert [kind for kind, _, stream, _ in frames(answer) if stream == 1] == [HEADERS, DATA]
+
+
+# H5
+def trickle(connection, data, every, until):
+    for byte in data:
+        if time.monotonic() > until or not connection.send(bytes([byte]), 1):
+            return
+        time.sleep(every)
+
+
+def repeat(connection, data, every, until):
+    while time.monotonic() < until and connection.send(data, 1):
+        time.sleep(every)
+
+
+def established():
+    """Local ports of TCP connections that stand. Unread bytes would hide an end from recv()."""
+    with open("/proc/net/tcp") as table:
+        rows = [line.split() for line in table.readlines()[1:]]
+    return {int(row[1].rsplit(":", 1)[1], 16) for row in rows if row[3] == "01"}
+
+
+def test_no_progress_is_closed_within_a_minute_and_slow_progress_is_not(otad):
+    until = time.monotonic() + 65
+    small = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    large = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    body = b"POST /auth/login HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    ping = frame(PING, 0, 0, b"12345678")
+    doomed, threads = {}, []
+
+    def attack(name, first=b"", loop=None, *args, settings=None, **options):
+        connection = doomed[name] = Connection(otad, **options)
+        if settings is not None:
+            connection.start_http2(settings)
+        connection.send(first, 1)
+        if loop is not None:
+            threads.append(threading.Thread(target=loop, args=(connection, *args, until)))
+
+    attack("silent")
+    attack("header", b"", trickle, small * 9, 3)
+    attack("kept alive", small)
+    attack("body", body + b"Content-Length: 1000\r\n\r\n", trickle, b"x" * 1000, 3)
+    attack("chunks", body + b"Transfer-Encoding: chunked\r\n\r\n", repeat, b"1\r\nx\r\n", 1)
+    attack("stalled", large * 4000, receive_buffer=4096)
+    attack("preface", b"PRI * HTTP/2.0", trickle, b"\r\n\r\nSM\r\n\r\n" * 9, 6)
+    attack("http2 silent", settings=b"")
+    attack("http2 frame", b"", trickle, frame(HEADERS, END_HEADERS, 1, get()) * 9, 3, settings=b"")
+    attack("http2 header", frame(HEADERS, END_STREAM, 1, get()[:3]), settings=b"")
+    attack("http2 body", frame(HEADERS, END_HEADERS, 1, post(b"/auth/login")), repeat,
+           frame(DATA, 0, 1, b"x"), 3, settings=b"")
+    attack("http2 ping", b"", repeat, ping, 2, settings=b"")
+    attack("http2 zero window", frame(HEADERS, END_STREAM | END_HEADERS, 1, get()), repeat, ping, 0.2,
+           settings=setting(INITIAL_WINDOW_SIZE, 0))
+    attack("http2 stalled", frame(WINDOW_UPDATE, 0, 0, b"\x3f\0\0\0") + b"".join(
+        frame(HEADERS, END_STREAM | END_HEADERS, s, get(b"/metrics")) for s in range(1, 200, 2)),
+        repeat, frame(HEADERS, END_STREAM | END_HEADERS, 201, get(b"/metrics")), 100,
+        settings=setting(INITIAL_WINDOW_SIZE, MIB), receive_buffer=4096)
+
+    # Pipelined answers stand for a long download, read at 2 KB a second as by a device that writes flash meanwhile.
+    slow, read = Connection(otad, receive_buffer=4096), []
+    slow.sock.settimeout(70)
+    threads.append(threading.Thread(target=slow.sock.sendall, args=(large * 4000,), daemon=True))
+
+    def read_slowly():
+        while time.monotonic() < until:
+            read.append(len(slow.sock.recv(2048)))
+            time.sleep(1)
+
+    threads.append(threading.Thread(target=read_slowly))
+    for thread in threads:
+        thread.start()
+    ports = {name: connection.sock.getsockname()[1] for name, connection in doomed.items()}
+    lived = dict.fromkeys(ports)
+    while time.monotonic() < until:
+        standing = established()
+        for name, port in ports.items():
+            if lived[name] is None and port not in standing:
+                lived[name] = round(time.monotonic() - doomed[name].opened, 1)
+        time.sleep(0.25)
+    print(lived)
+    assert {name: seconds for name, seconds in lived.items() if seconds is None or seconds > 60} == {}
+    assert slow.sock.getsockname()[1] in established() and len(read) > 60 and min(read) > 0
+    slow.close()
+
+
+# H6
+def test_idle_connections_leave_room(otad):
+    idle, slowest = [], 0
+    try:
+        for n in range(5000):
+            idle.append(Connection(otad))
+            if n % 250 == 249:
+                slowest = max(slowest, fetch(otad)[2])
+        for _ in range(30):
+            status, _, seconds = fetch(otad)
+            assert status == 200
+            slowest = max(slowest, seconds)
+            time.sleep(0.1)
+    finally:
+        for connection in idle:
+            connection.close()
+    print(slowest)
+    assert slowest < 0.1
+
+
+# H7
+def test_unfinished_bodies_stay_within_the_budget(otad):
+    before, peak, stop = memory(otad), [0], threading.Event()
+
+    def watch():
+        while not stop.is_set():
+            peak[0] = max(peak[0], memory(otad) - before)
+            time.sleep(0.01)
+
+    def upload():
+        connection = Connection(otad).start_http2()
+        held.append(connection)
+        for stream in range(1, 200, 2):
+            if not connection.send(frame(HEADERS, END_HEADERS, stream, post(b"/auth/login", MIB))):
+                return
+            if not connection.send(frame(DATA, 0, stream, bytes(16384)) * 63, 3):
+                return
+
+    held, watcher = [], threading.Thread(target=watch)
+    watcher.start()
+    uploads = [threading.Thread(target=upload) for _ in range(50)]
+    for thread in uploads:
+        thread.start()
+    for thread in uploads:
+        thread.join()
+    status = fetch(otad)[0]
+    stop.set()
+    watcher.join()
+    for connection in held:
+        connection.close()
+    print(f"peak {peak[0] / MIB:.0f} MiB of {otad.body_budget / MIB:.0f} MiB")
+    assert status == 200
+    assert peak[0] < otad.body_budget + 32 * MIB
+
+
+# H9
+@pytest.mark.parametrize("head", [
+    b"POST /auth/login HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\n{}",
+    b"POST /auth/login HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nContent-Length: 50\r\n\r\n{}",
+    b"POST /auth/login HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    b"POST /auth/login HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    b"POST /auth/login HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+    b"POST /auth/login HTTP/1.0\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    b"POST /auth/login HTTP/1.1\r\nHost: x\r\nContent-Length: +2\r\n\r\n{}",
+    b"POST /auth/login HTTP/1.1\r\nHost: x\r\nContent-Length : 2\r\n\r\n{}",
+    b"GET /healthz HTTP/1.1\r\n\r\n",
+    b"GET /healthz HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n",
+    b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Folded: a\r\n b\r\n\r\n",
+])
+def test_ambiguous_requests_are_refused(otad, head):
+    connection = Connection(otad)
+    connection.send(head + b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+    answer, closed = connection.read(2)
+    assert closed and answer.startswith(b"HTTP/1.1 400 ") and answer.count(b"HTTP/1.1 ") == 1
