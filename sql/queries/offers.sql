@@ -1,0 +1,34 @@
+-- The outbox of offers: core/fleet/offers.h.
+
+-- name: offers_take read
+select device_id, payload, changed_at from offers where published_at is null order by changed_at limit 500;
+
+-- What the broker has acknowledged ($3: it was an offer, not a clearing). A row that still is what was published
+-- is marked, or deleted when it was a clearing; its update has been offered. One that another instance has
+-- replaced and published meanwhile is published again, for ours may have come after it; one that is gone is
+-- cleared again for the same reason.
+-- name: offers_mark
+with n as (
+  select * from unnest($1::int[], $2::timestamptz[], $3::bool[]) as n (device_id, changed_at, offer)
+), cleared as (
+  delete from offers o using n
+  where o.device_id = n.device_id and o.changed_at = n.changed_at and not n.offer
+), marked as (
+  update offers o set published_at = case when o.changed_at = n.changed_at then now() end
+  from n
+  where o.device_id = n.device_id and
+        (o.changed_at = n.changed_at and n.offer or o.changed_at > n.changed_at and o.published_at is not null)
+  returning case when o.changed_at = n.changed_at then o.update_id end as update_id
+), undone as (
+  insert into offers (device_id, payload)
+  select n.device_id, '' from n
+  where n.offer and not exists (select from offers o where o.device_id = n.device_id)
+  on conflict do nothing
+)
+update updates u set state = 'offered', updated_at = now()
+from marked
+where u.id = marked.update_id and u.state = 'pending';
+
+-- A broker that was away may have lost what it retained.
+-- name: offers_again
+update offers set published_at = null where published_at is not null;
