@@ -32,9 +32,12 @@ static inline int scratch_teardown(void **state)
     return failed;
 }
 
+/* Good until the next call. */
 static inline const char *scratch_path(struct scratch *scratch, const char *name)
 {
-    snprintf(scratch->name, sizeof(scratch->name), "%s/%s", scratch->path, name);
+    if (snprintf(scratch->name, sizeof(scratch->name), "%s/%s", scratch->path, name) >=
+        (int)sizeof(scratch->name))
+        abort();
     return scratch->name;
 }
 
