@@ -21,16 +21,20 @@ struct worker *worker_new(unsigned index, void *parts, const struct worker_hooks
     worker->index = index;
     worker->parts = parts;
     worker->hooks = hooks;
-    worker->loop = h2o_evloop_create();
     worker->timers = timers_new();
-    worker->queue = h2o_multithread_create_queue(worker->loop);
-    h2o_multithread_register_receiver(worker->queue, &worker->mailbox, on_letters);
+    sem_init(&worker->ready, 0, 0);
     return worker;
 }
 
 static void *run(void *arg)
 {
     struct worker *worker = arg;
+    /* Made here and not in worker_new: a socket's buffer belongs to the free list of the thread that made it
+     * (h2o_socket_buffer_prototype), which several workers would then share without a lock. */
+    worker->loop = h2o_evloop_create();
+    worker->queue = h2o_multithread_create_queue(worker->loop);
+    h2o_multithread_register_receiver(worker->queue, &worker->mailbox, on_letters);
+    sem_post(&worker->ready);
     worker->hooks->start(worker);
     while (!worker->stopping || !worker->hooks->stopped(worker)) {
         worker->hooks->turn(worker);
@@ -46,6 +50,7 @@ void worker_start(struct worker *worker)
 {
     if (pthread_create(&worker->thread, NULL, run, worker) != 0)
         abort();
+    sem_wait(&worker->ready);
 }
 
 static void on_stop(struct letter *letter, struct worker *worker)
@@ -65,9 +70,10 @@ void worker_stop(struct worker *worker)
 void worker_join(struct worker *worker)
 {
     pthread_join(worker->thread, NULL);
-    /* The loop itself stays: libh2o has no way to destroy one. */
+    /* The loop and its queue stay: libh2o has no way to destroy a loop, and the queue's buffer would go to the
+     * free list of a thread that has ended. */
     h2o_multithread_unregister_receiver(worker->queue, &worker->mailbox);
-    h2o_multithread_destroy_queue(worker->queue);
+    sem_destroy(&worker->ready);
     timers_free(worker->timers);
     free(worker);
 }

@@ -7,6 +7,7 @@
 #include "net/timer.h"
 #include <h2o.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdbool.h>
 
 struct worker;
@@ -24,6 +25,7 @@ struct worker {
     void *parts; /* main.c's, for its hooks */
     /* private */
     pthread_t thread;
+    sem_t ready; /* loop and mailbox are made */
     h2o_multithread_queue_t *queue;
     h2o_multithread_receiver_t mailbox;
     struct letter stop_letter;
@@ -41,7 +43,7 @@ struct worker_hooks {
 };
 
 struct worker *worker_new(unsigned index, void *parts, const struct worker_hooks *hooks);
-void worker_start(struct worker *worker);
+void worker_start(struct worker *worker); /* returns when letters may be posted */
 void worker_stop(struct worker *worker); /* any thread; returns at once */
 void worker_join(struct worker *worker); /* waits for the thread, then frees the worker */
 
