@@ -90,7 +90,8 @@ CONF
 
 run_postgresql() {
     cd /
-    become INT "$(postgresql_account)" "$postgresql_bin/postgres" -D "$var/postgresql/data" -p "$pg_port"
+    become INT "$(postgresql_account)" "$postgresql_bin/postgres" -D "$(realpath -- "$var/postgresql")/data" \
+        -p "$pg_port"
 }
 
 ready_postgresql() {
