@@ -124,9 +124,12 @@ ready_redis() {
 # --- Mosquitto, with the plugin that lets each device in to its own topics.
 
 prepare_mosquitto() {
-    mkdir -p -- "$var/mosquitto"
+    mkdir -p -m 700 -- "$var/mosquitto"
     render "$root/conf/mosquitto.conf" "MQTT_PORT=$mqtt_port" "MQTTS_PORT=$mqtts_port" "MQTT_WS_PORT=$mqtt_ws_port" \
-        "VAR=$var" "BUILD=$build" | write_secret "$var/run/mosquitto.conf"
+        MQTT_DEV_ADDRESS=127.0.0.1 "MQTT_USER=$(id -un)" "MQTT_DATA=$var/mosquitto/" \
+        "TLS_CERT=$var/certs/server.pem" "TLS_KEY=$var/certs/server.key" "AUTH_PLUGIN=$build/otad_auth.so" \
+        "DATABASE_URL=$database_url" "REDIS_URL=$redis_url" "SERVER_PASSWORD_FILE=$var/keys/mqtt.password" |
+        sed '/^#/d' | write_secret "$var/run/mosquitto.conf"
 }
 
 # A plugin built with AddressSanitizer (tests) wants its library loaded before everything else.

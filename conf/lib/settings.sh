@@ -4,6 +4,8 @@
 var=$(realpath -m -- "${OTAD_VAR:-$root/var}")
 build=$(realpath -m -- "${OTAD_BUILD:-$root/build}")
 program=$build/otad
+stop_command="conf/up --stop"
+[ "$var" = "$root/var" ] || stop_command="OTAD_VAR=$(printf %q "${var#"$PWD"/}") $stop_command"
 postgresql_bin=/usr/lib/postgresql/15/bin
 
 http_port=${OTAD_HTTP_PORT:-${PORT:-8080}}

@@ -24,7 +24,7 @@ running_pid() {
 # Two of them must not share one $var.
 refuse_second() {
     local pid
-    ! pid=$(running_pid) || die "otad already runs from $var (process $pid). To end it: conf/up --stop
+    ! pid=$(running_pid) || die "otad already runs from $var (process $pid). To end it: $stop_command
     To run a second copy beside it, give that one a directory and ports of its own:
     OTAD_VAR=var2 OTAD_HTTP_PORT=8081 OTAD_HTTPS_PORT=8444 OTAD_MQTT_PORT=1884 OTAD_MQTTS_PORT=8884 \\
     OTAD_MQTT_WS_PORT=8084 OTAD_PG_PORT=5434 OTAD_REDIS_PORT=6381 conf/up"
