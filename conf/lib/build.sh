@@ -6,11 +6,11 @@ build_otad() {
     if ! grep -qsxF "CMAKE_HOME_DIRECTORY:INTERNAL=$root" "$cache"; then
         quietly configure cmake --fresh -S "$root" -B "$build" -G Ninja -DOTAD_TESTS=OFF
     fi
-    if cmake --build "$build" -- -n 2>/dev/null | grep -q 'no work to do'; then
-        say build "${program#"$PWD"/} is up to date"
-        return
-    fi
-    say build "compiling"
+    [ -x "$program" ] || say build "compiling (once; a minute or two)"
     quietly build cmake --build "$build"
-    say build "${program#"$PWD"/}, after $((SECONDS - before)) s"
+    if grep -q 'no work to do' "$var/log/build.log"; then
+        say build "${program#"$PWD"/} is up to date"
+    else
+        say build "${program#"$PWD"/}, after $((SECONDS - before)) s"
+    fi
 }
