@@ -303,18 +303,37 @@ static void replace(char **field, char *value)
     *field = value;
 }
 
+/* What conf/up left for this key in `var`: the address of a service, with its password. NULL: it did not. */
+static char *kept(const struct config *config, const char *name)
+{
+    char *path = x_printf("%s/keys/%s", config->var, name);
+    char *value = read_secret(path);
+    free(path);
+    return value;
+}
+
 /* What is left empty follows from other keys: the private services of conf/up, and files under `var`. */
 static void derive(struct config *config)
 {
+    char *value;
     if (*config->public_url == '\0')
         replace(&config->public_url, x_printf("http://localhost:%lld", (long long)config->http_port));
-    if (*config->database_url == '\0')
-        replace(&config->database_url,
-                x_printf("postgresql://otad@127.0.0.1:%lld/otad", (long long)config->pg_port));
-    if (*config->redis_url == '\0')
-        replace(&config->redis_url, x_printf("redis://127.0.0.1:%lld", (long long)config->redis_port));
-    if (*config->mqtt_url == '\0')
+    if (*config->database_url == '\0') {
+        value = kept(config, "database.url");
+        replace(&config->database_url, value != NULL ? value
+                                                     : x_printf("postgresql://otad@127.0.0.1:%lld/otad",
+                                                                (long long)config->pg_port));
+    }
+    if (*config->redis_url == '\0') {
+        value = kept(config, "redis.url");
+        replace(&config->redis_url,
+                value != NULL ? value : x_printf("redis://127.0.0.1:%lld", (long long)config->redis_port));
+    }
+    if (*config->mqtt_url == '\0') {
         replace(&config->mqtt_url, x_printf("mqtt://127.0.0.1:%lld", (long long)config->mqtt_port));
+        if (*config->mqtt_password == '\0' && (value = kept(config, "mqtt.password")) != NULL)
+            replace(&config->mqtt_password, value);
+    }
     size_t len = strlen(config->public_url);
     if (config->public_url[len - 1] == '/')
         config->public_url[len - 1] = '\0';

@@ -80,7 +80,7 @@ void worker_join(struct worker *worker)
 
 void worker_post(struct worker *worker, struct letter *letter)
 {
-    letter->message = (h2o_multithread_message_t){{NULL}};
+    letter->message = (h2o_multithread_message_t){0};
     h2o_multithread_send_message(&worker->mailbox, &letter->message);
 }
 

@@ -1,0 +1,103 @@
+"""Fixtures of the tests that talk to a running system over its sockets; the helpers are in tests/lib."""
+import pathlib
+import sys
+
+import httpx
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
+
+from accounts import Account  # noqa: E402
+from devices import Device  # noqa: E402
+from system import System  # noqa: E402
+
+
+def pytest_addoption(parser):
+    parser.addoption("--long", action="store_true", help="also the tests marked `long` (soaks)")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "long: takes minutes; run by --long only")
+
+
+def pytest_collection_modifyitems(config, items):
+    if not config.getoption("--long"):
+        for item in items:
+            if item.get_closest_marker("long"):
+                item.add_marker(pytest.mark.skip(reason="--long runs it"))
+
+
+def run(session, system):
+    """Yields the started system; at the end stops it and checks what is left of it."""
+    try:
+        system.start()
+    except RuntimeError as error:
+        pytest.exit(str(error), returncode=1)
+    failed = session.testsfailed
+    yield system
+    keep = session.testsfailed > failed
+    if keep:
+        print(f"\nlogs are kept in {system.var}/log")
+    system.stop(keep=keep)
+
+
+@pytest.fixture(scope="session")
+def otad(request):
+    """The system most tests share: see tests/lib/system.py for what it knows and can do."""
+    yield from run(request.session, System())
+
+
+@pytest.fixture(scope="module")
+def start_otad(request):
+    """start_otad(OTAD_DEVICE_OFFLINE_AFTER="3s", ...): a system of the module's own, with these settings."""
+    running = []
+
+    def start(**settings):
+        running.append(run(request.session, System(**settings)))
+        return next(running[-1])
+
+    yield start
+    for system in running:
+        next(system, None)
+
+
+@pytest.fixture
+def client(otad):
+    """httpx.Client without a token."""
+    with httpx.Client(base_url=otad.url, timeout=30) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def operator(otad):
+    return Account(otad, role="operator")
+
+
+@pytest.fixture
+def make_user(otad):
+    return lambda **options: Account(otad, **options)
+
+
+@pytest.fixture
+def user(make_user):
+    """A fresh account without rights over other people's things."""
+    return make_user()
+
+
+@pytest.fixture
+def make_device(otad, operator):
+    """make_device(account=operator, chip="esp32", tags={...}): a registered Device, disconnected at the end."""
+    made = []
+
+    def make(account=None, **fields):
+        made.append(Device(otad, account or operator, **fields))
+        return made[-1]
+
+    yield make
+    for device in made:
+        device.disconnect()
+
+
+@pytest.fixture
+def device(make_device):
+    return make_device()
