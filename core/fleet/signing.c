@@ -61,19 +61,20 @@ struct signing_key *signing_key_load(const char *path, char **error)
 {
     char text[256];
     uint8_t seed[32];
+    struct signing_public public;
     struct signing_key *key = NULL;
-    if (sodium_init() < 0) {
-        *error = x_strdup("libsodium does not start");
+    if (signing_public_load(path, &public,
+                            error)) { /* first: to such a file, chmod 600 would be wrong advice */
+        *error = x_printf("%s: this is a public key; the secret one is its .key file", path);
         return NULL;
     }
+    free(*error);
     ssize_t got = file_load(path, FILE_SECRET, text, sizeof(text), error);
     if (got < 0)
         return NULL;
     size_t len = (size_t)got;
     if (len < KEY_HEADER_LEN || memcmp(text, KEY_HEADER, KEY_HEADER_LEN) != 0)
-        *error = decode(text, line_length(text, len), seed, sizeof(seed))
-                     ? x_printf("%s: this is a public key; the secret one is its .key file", path)
-                     : x_printf("%s: not a signing key of otad (make one: otad keygen --out NAME)", path);
+        *error = x_printf("%s: not a signing key of otad (make one: otad keygen --out NAME)", path);
     else if (!decode(text + KEY_HEADER_LEN, line_length(text + KEY_HEADER_LEN, len - KEY_HEADER_LEN), seed,
                      sizeof(seed)))
         *error = x_printf("%s: damaged: its second line is not a 32-byte key in base64", path);

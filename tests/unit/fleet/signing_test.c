@@ -146,7 +146,8 @@ static void test_keys_refused(void **state)
 {
 #define SEED "nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A="
     refuse_key(*state, "otad-ed25519-secret-1\n" SEED "\n", 0640, "chmod 600");
-    refuse_key(*state, SEED "\n", 0600, "this is a public key");
+    refuse_key(*state, "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=\n", 0644, "this is a public key");
+    refuse_key(*state, SEED "\n", 0600, "otad keygen");
     refuse_key(*state, "", 0600, "otad keygen");
     refuse_key(*state, "-----BEGIN PRIVATE KEY-----\n", 0600, "otad keygen");
     refuse_key(*state, "otad-ed25519-secret-1\n", 0600, "damaged");
