@@ -1,0 +1,9 @@
+/* The subcommands of `otad`. Each gets its own name as argv[0] and returns the exit code of the process:
+ * 0 fine, 1 problems found, 2 wrong usage. Results go to standard output, everything else to standard error.
+ * They run alone in their process and use getopt's globals. */
+#pragma once
+
+enum { CLI_FINE, CLI_PROBLEM, CLI_USAGE };
+
+int cli_keygen(int argc, char **argv); /* --out NAME: writes NAME.key and NAME.pub */
+int cli_sign(int argc, char **argv);   /* --key NAME.key [--version V] FILE: prints a release signature */
