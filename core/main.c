@@ -1,4 +1,56 @@
-int main(void)
+/* otad: one binary, one subcommand at a time. `otad serve` is wired in cli/app.c and cli/parts.c. */
+#include "cli/cli.h"
+#include <sodium.h>
+#include <stdio.h>
+#include <string.h>
+
+static int print_version(int argc, char **argv)
 {
+    puts("otad " OTAD_VERSION);
     return 0;
+}
+
+static const struct {
+    const char *name, *help;
+    int (*run)(int argc, char **argv);
+} commands[] = {
+    {"serve", "run the server", cli_serve},
+    {"migrate", "bring the database's tables up to date", cli_migrate},
+    {"check", "look for mistakes in scripts", cli_check},
+    {"test", "run the tests of scripts (*_test.lua)", cli_test},
+    {"user", "make accounts and change their roles", cli_user},
+    {"keygen", "make an Ed25519 key pair", cli_keygen},
+    {"sign", "sign a firmware image for release", cli_sign},
+    {"version", "print the version", print_version},
+};
+
+static void print_usage(FILE *out)
+{
+    fputs("usage: otad COMMAND [ARGUMENTS]\n\n", out);
+    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+        fprintf(out, "  %-8s %s\n", commands[i].name, commands[i].help);
+    fputs("\notad COMMAND --help tells more.\n", out);
+}
+
+int main(int argc, char **argv)
+{
+    if (sodium_init() < 0) {
+        fputs("otad: libsodium cannot be initialized\n", stderr);
+        return 1;
+    }
+    if (argc >= 2) {
+        for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+            if (strcmp(argv[1], commands[i].name) == 0)
+                return commands[i].run(argc - 1, argv + 1);
+        }
+        if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+            print_usage(stdout);
+            return 0;
+        }
+        if (strcmp(argv[1], "--version") == 0)
+            return print_version(argc, argv);
+        fprintf(stderr, "otad: there is no command %s\n\n", argv[1]);
+    }
+    print_usage(stderr);
+    return 2;
 }

@@ -42,9 +42,10 @@ static void drop_file(struct bundle_file *file)
     free(file->text);
 }
 
-/* Takes each .lua file below `directory`, whose names begin with `prefix`. */
-static bool read_directory(struct bundle **bundle, const char *directory, const char *prefix, int depth,
-                           char **error)
+/* Takes each .lua file below `directory`, whose names begin with `prefix`; messages call the whole `shown`.
+ */
+static bool read_directory(struct bundle **bundle, const char *directory, const char *shown,
+                           const char *prefix, int depth, char **error)
 {
     struct dirent **entries;
     int count = scandir(directory, &entries, NULL, alphasort);
@@ -62,12 +63,12 @@ static bool read_directory(struct bundle **bundle, const char *directory, const 
             /* hidden (an editor's), or gone again */
         } else if (S_ISDIR(info.st_mode) && depth < DEEPEST) {
             char *below = x_printf("%s%s/", prefix, entry);
-            ok = read_directory(bundle, path, below, depth + 1, error);
+            ok = read_directory(bundle, path, shown, below, depth + 1, error);
             free(below);
         } else if (S_ISREG(info.st_mode) && len > 4 && strcmp(entry + len - 4, ".lua") == 0) {
             size_t n = (*bundle)->count;
             struct bundle_file file = {.name = x_printf("%s%.*s", prefix, (int)(len - 4), entry),
-                                       .path = x_strdup(path)};
+                                       .path = x_printf("%s/%s%s", shown, prefix, entry)};
             ok = n < MOST_FILES && read_text(path, &file, error);
             if (n >= MOST_FILES)
                 *error = x_printf("%s: more than %d files", directory, MOST_FILES);
@@ -111,7 +112,15 @@ struct bundle *bundle_read(const char *directory, char **error)
     struct bundle *bundle = x_new(struct bundle);
     struct timespec now;
     atomic_init(&bundle->refs, 1);
-    if (!read_directory(&bundle, directory, "", 0, error)) {
+    size_t len = strlen(directory), start;
+    while (len > 1 && directory[len - 1] == '/')
+        len--;
+    for (start = len; start > 0 && directory[start - 1] != '/'; start--)
+        ;
+    char *shown = x_memdup(directory + start, len - start);
+    bool ok = read_directory(&bundle, directory, shown, "", 0, error);
+    free(shown);
+    if (!ok) {
         bundle_release(bundle);
         return NULL;
     }

@@ -6,7 +6,8 @@
 
 struct bundle_file {
     char *name; /* "routes/devices", as `require` and the loader know it */
-    char *path; /* "scripts/routes/devices.lua", as messages show it */
+    char
+        *path; /* "scripts/routes/devices.lua", as messages show it: no more of the directory than its name */
     char *text;
     size_t len;
 };

@@ -20,8 +20,8 @@ struct listener *listener_open(struct worker *worker, h2o_context_t *context,
                                const struct listener_config *config, char **error)
     __attribute__((warn_unused_result));
 uint16_t listener_port(const struct listener *listener);
-/* Takes what is waiting to be accepted, then closes the port. Connections go on: h2o_context_request_shutdown()
- * and guard_drain() bring them to an end. */
+/* Takes what is waiting to be accepted, then closes the port. Connections go on:
+ * h2o_context_request_shutdown() and guard_drain() bring them to an end. */
 void listener_close(struct listener *listener);
 /* Closes it if it is open. After the last connection is gone: TLS handshakes under way refer to it. */
 void listener_free(struct listener *listener);

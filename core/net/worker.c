@@ -70,8 +70,8 @@ void worker_stop(struct worker *worker)
 void worker_join(struct worker *worker)
 {
     pthread_join(worker->thread, NULL);
-    /* The loop and its queue stay: libh2o has no way to destroy a loop, and the queue's buffer would go to the
-     * free list of a thread that has ended. */
+    /* The loop and its queue stay: libh2o has no way to destroy a loop, and the queue's buffer would go to
+     * the free list of a thread that has ended. */
     h2o_multithread_unregister_receiver(worker->queue, &worker->mailbox);
     sem_destroy(&worker->ready);
     timers_free(worker->timers);

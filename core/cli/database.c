@@ -1,0 +1,58 @@
+#include "cli/database.h"
+#include "base/mem.h"
+#include "cli/cli.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void ignore_notice(void *arg, const PGresult *result)
+{
+}
+
+bool database_open(struct database *database, const char *command)
+{
+    char *error = NULL;
+    *database = (struct database){.config = config_load(cli_config_file(), &error)};
+    if (database->config != NULL) {
+        char *queries = x_printf("%s/queries", database->config->sql);
+        database->statements = pg_statements_load(queries, &error);
+        free(queries);
+    }
+    if (database->statements != NULL) {
+        database->conn = PQconnectdb(database->config->database_url);
+        if (PQstatus(database->conn) != CONNECTION_OK)
+            error = x_printf("cannot reach the database: %s", PQerrorMessage(database->conn));
+        PQsetNoticeReceiver(database->conn, ignore_notice, NULL);
+    }
+    if (error == NULL)
+        return true;
+    fprintf(stderr, "otad %s: %s%s", command, error, error[strlen(error) - 1] == '\n' ? "" : "\n");
+    free(error);
+    database_close(database);
+    return false;
+}
+
+void database_close(struct database *database)
+{
+    PQfinish(database->conn);
+    if (database->statements != NULL)
+        pg_statements_free(database->statements);
+    config_free(database->config);
+}
+
+PGresult *database_run(struct database *database, const char *name, size_t count, const char *const *values,
+                       char **error)
+{
+    const struct pg_statement *statement = pg_statement(database->statements, name);
+    if (statement == NULL) {
+        *error = x_printf("there is no statement %s in %s/queries", name, database->config->sql);
+        return NULL;
+    }
+    PGresult *result = PQexecParams(database->conn, statement->text, (int)count, NULL, values, NULL, NULL, 0);
+    ExecStatusType status = PQresultStatus(result);
+    if (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK)
+        return result;
+    *error = x_strdup(PQresultErrorMessage(result));
+    PQclear(result);
+    return NULL;
+}

@@ -1,0 +1,262 @@
+#include "cli/parts.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "lua/dispatch.h"
+#include "lua/reload.h"
+#include <stdlib.h>
+#include <string.h>
+
+enum { TRANSACTIONS = 2, LONGEST_STOP = 30000, INGEST_DEVICES = 65536 };
+
+struct revocation {
+    struct letter letter;
+    char sid[40];
+};
+
+static struct parts *parts_of(struct worker *worker)
+{
+    return worker->parts;
+}
+
+static void on_revocation(struct letter *letter, struct worker *worker)
+{
+    struct revocation *revocation = H2O_STRUCT_FROM_MEMBER(struct revocation, letter, letter);
+    revocations_add(parts_of(worker)->runtime.revocations, revocation->sid);
+    free(revocation);
+}
+
+void parts_revoke(struct app *app, const char *sid)
+{
+    for (unsigned i = 0; i < app->count; i++) {
+        struct revocation *revocation = x_new(struct revocation);
+        revocation->letter.deliver = on_revocation;
+        snprintf(revocation->sid, sizeof(revocation->sid), "%s", sid);
+        worker_post(app->workers[i], &revocation->letter);
+    }
+}
+
+/* The database tells of sessions that ended, here or on another instance. */
+
+static void on_session_ended(struct pg_listener *listener, const char *payload)
+{
+    parts_revoke(listener->arg, payload);
+}
+
+static void on_recent_sessions(void *arg, const char *err, const PGresult *result)
+{
+    if (err != NULL)
+        return; /* the connection is lost again: asked anew when it is back */
+    for (int i = 0; i < PQntuples(result); i++)
+        parts_revoke(arg, PQgetvalue(result, i, 0));
+}
+
+static void on_sessions_connected(struct pg_listener *listener)
+{
+    struct app *app = listener->arg;
+    char life[32];
+    const char *seconds = life;
+    snprintf(life, sizeof(life), "%lld", (long long)(app->config->auth_access_ttl / 1000 + 60));
+    pg_query(app->parts[0]->runtime.pg, pg_statement(app->services.statements, "sessions_revoked_recently"),
+             1, &seconds, on_recent_sessions, app);
+}
+
+static void on_change(void *arg, struct ingest_change *change)
+{
+    changes_take(((struct parts *)arg)->changes, change);
+}
+
+static struct pg *new_pg(struct worker *worker, struct parts *parts, unsigned connections,
+                         unsigned transactions)
+{
+    const struct config *config = parts->app->config;
+    struct pg_options options = {.url = config->database_url,
+                                 .statements = parts->app->services.statements,
+                                 .connections = connections,
+                                 .transactions = transactions,
+                                 .timeout = (uint64_t)config->database_timeout,
+                                 .metrics = parts->runtime.metrics};
+    return pg_new(worker, &options);
+}
+
+static bool load_scripts(struct parts *parts)
+{
+    struct problems problems = {0};
+    struct bundle *bundle = reload_bundle(parts->app->services.reload);
+    parts->runtime.current = generation_load(&parts->runtime, bundle, &problems);
+    bundle_release(bundle);
+    if (parts->runtime.current != NULL)
+        return true;
+    struct buffer text = {0};
+    for (size_t i = 0; i < problems.count; i++)
+        buffer_printf(&text, "%s%s:%d: %s", i == 0 ? "" : "\n", problems.list[i].file, problems.list[i].line,
+                      problems.list[i].message);
+    parts->error = x_strdup(buffer_text(&text));
+    buffer_free(&text);
+    problems_free(&problems);
+    return false;
+}
+
+static void on_start(struct worker *worker)
+{
+    struct parts *parts = parts_of(worker);
+    struct app *app = parts->app;
+    const struct config *config = app->config;
+    struct runtime *runtime = &parts->runtime;
+
+    runtime->services = &app->services;
+    runtime->worker = worker;
+    runtime->metrics = metrics_new();
+    runtime->watch.limit = (uint64_t)config->lua_call_timeout;
+    watchdog_watch(app->services.watchdog, &runtime->watch);
+    runtime->revocations = revocations_new((uint64_t)config->auth_access_ttl);
+    runtime->pg = new_pg(worker, parts, (unsigned)config->database_connections, TRANSACTIONS);
+    parts->ingest_pg = new_pg(worker, parts, 1, 0);
+    runtime->redis = redis_new(worker, config->redis_url);
+    if (runtime->redis == NULL)
+        parts->error =
+            x_strdup("redis.url is not of the form redis://[[user]:password@]host[:port][/database]");
+    else if (load_scripts(parts)) {
+        parts->http = http_context_new(app->http, worker, runtime->metrics, dispatch, runtime);
+        parts->guard = guard_new(worker->timers, http_context_h2o(parts->http), app->budget,
+                                 (size_t)config->http_max_connections / app->count + 1);
+        parts->changes = changes_new(runtime);
+        struct ingest_options options = {.worker = worker,
+                                         .pg = parts->ingest_pg,
+                                         .statements = app->services.statements,
+                                         .metrics = runtime->metrics,
+                                         .flush_interval = (uint64_t)config->ingest_flush_interval,
+                                         .window = (uint64_t)config->telemetry_window,
+                                         .devices = INGEST_DEVICES,
+                                         .on_change = on_change,
+                                         .arg = parts};
+        parts->ingest = ingest_new(&options);
+    }
+    sem_post(&app->reported);
+}
+
+static void open_port(struct parts *parts, struct worker *worker, int slot, int64_t port, SSL_CTX *tls)
+{
+    struct listener_config config = {.address = parts->app->config->http_address,
+                                     .port = (uint16_t)port,
+                                     .tls = tls,
+                                     .guard = parts->guard};
+    if (parts->error == NULL)
+        parts->listeners[slot] = listener_open(worker, http_context_h2o(parts->http), &config, &parts->error);
+}
+
+static void start_first(struct parts *parts, struct worker *worker)
+{
+    struct app *app = parts->app;
+    const struct config *config = app->config;
+    struct offers_options offers = {worker, parts->runtime.pg, app->services.statements, app->services.mqtt};
+    struct upkeep_options upkeep = {.worker = worker,
+                                    .pg = parts->ingest_pg,
+                                    .statements = app->services.statements,
+                                    .metrics = parts->runtime.metrics,
+                                    .ingest = parts->ingest,
+                                    .mqtt = app->services.mqtt,
+                                    .offline_after = (uint64_t)config->device_offline_after,
+                                    .telemetry_days = (int)config->telemetry_keep_days,
+                                    .log_days = (int)config->logs_keep_days};
+    parts->offers = offers_new(&offers);
+    parts->upkeep = upkeep_new(&upkeep);
+    parts->tasks = tasks_new(&parts->runtime);
+    parts->sessions =
+        (struct pg_listener){.statement = pg_statement(app->services.statements, "sessions_listen"),
+                             .on_connected = on_sessions_connected,
+                             .on_notify = on_session_ended,
+                             .arg = app};
+    pg_listen(parts->runtime.pg, &parts->sessions);
+    reload_watch(app->services.reload, worker);
+}
+
+void parts_open(struct letter *letter, struct worker *worker)
+{
+    struct parts *parts = parts_of(worker);
+    const struct config *config = parts->app->config;
+    if (worker->index == 0)
+        start_first(parts, worker);
+    open_port(parts, worker, 0, config->http_port, NULL);
+    if (parts->app->tls != NULL)
+        open_port(parts, worker, 1, config->https_port, parts->app->tls);
+    sem_post(&parts->app->reported);
+}
+
+void parts_drain(struct letter *letter, struct worker *worker)
+{
+    struct parts *parts = parts_of(worker);
+    for (int i = 0; i < 2; i++) {
+        if (parts->listeners[i] != NULL)
+            listener_close(parts->listeners[i]);
+    }
+    if (parts->http == NULL)
+        return;
+    http_context_shutdown(parts->http);
+    guard_drain(parts->guard);
+}
+
+static void on_stop(struct worker *worker)
+{
+    struct parts *parts = parts_of(worker);
+    parts->give_up = clock_ms() + LONGEST_STOP;
+    if (parts->tasks != NULL)
+        tasks_stop(parts->tasks);
+    if (parts->offers != NULL)
+        offers_stop(parts->offers);
+    if (parts->ingest != NULL)
+        ingest_stop(parts->ingest);
+}
+
+static bool has_finished(struct parts *parts)
+{
+    return parts->http == NULL || clock_ms() > parts->give_up ||
+           (guard_connections(parts->guard) == 0 && http_in_flight(parts->http) == 0 &&
+            ingest_idle(parts->ingest) && (parts->offers == NULL || offers_idle(parts->offers)) &&
+            (parts->tasks == NULL || tasks_idle(parts->tasks)));
+}
+
+static bool on_stopped(struct worker *worker)
+{
+    struct parts *parts = parts_of(worker);
+    if (!parts->quiet && has_finished(parts)) {
+        parts->quiet = true;
+        sem_post(&parts->app->reported);
+    }
+    return atomic_load(&parts->app->finish);
+}
+
+static void on_turn(struct worker *worker)
+{
+    struct parts *parts = parts_of(worker);
+    pg_turn(parts->runtime.pg);
+    pg_turn(parts->ingest_pg);
+}
+
+/* Coroutines that still wait are ended by what they wait for: the database first. */
+static void on_end(struct worker *worker)
+{
+    struct parts *parts = parts_of(worker);
+    if (parts->upkeep != NULL)
+        upkeep_free(parts->upkeep);
+    if (parts->offers != NULL)
+        offers_free(parts->offers);
+    pg_free(parts->runtime.pg);
+    pg_free(parts->ingest_pg);
+    if (parts->runtime.redis != NULL)
+        redis_free(parts->runtime.redis);
+    if (parts->ingest != NULL)
+        ingest_free(parts->ingest);
+    if (parts->changes != NULL)
+        changes_free(parts->changes);
+    if (parts->tasks != NULL)
+        tasks_free(parts->tasks);
+    if (parts->runtime.current != NULL)
+        generation_release(parts->runtime.current);
+    timers_run(worker->timers, 0); /* what those put off to the next turn */
+    watchdog_unwatch(parts->app->services.watchdog, &parts->runtime.watch);
+    revocations_free(parts->runtime.revocations);
+    metrics_free(parts->runtime.metrics);
+    buffer_free(&parts->runtime.out);
+}
+
+const struct worker_hooks parts_hooks = {on_start, on_turn, on_stop, on_stopped, on_end};

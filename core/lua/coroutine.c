@@ -1,0 +1,109 @@
+#include "lua/coroutine.h"
+#include "base/mem.h"
+#include <lauxlib.h>
+#include <stdlib.h>
+
+enum { MOST_IDLE = 512 };
+
+static int make_thread(lua_State *L)
+{
+    struct coroutine *coroutine = lua_touserdata(L, 1);
+    coroutine->L = lua_newthread(L);
+    coroutine->anchor = luaL_ref(L, LUA_REGISTRYINDEX);
+    return 0;
+}
+
+struct coroutine *coroutine_new(struct generation *generation)
+{
+    struct coroutine *coroutine = generation->idle;
+    if (coroutine != NULL) {
+        generation->idle = coroutine->next;
+        generation->idle_count--;
+    } else {
+        coroutine = x_new(struct coroutine);
+        coroutine->generation = generation;
+        lua_State *L = generation->L;
+        lua_pushcfunction(L, make_thread); /* light: pushing it allocates nothing */
+        lua_pushlightuserdata(L, coroutine);
+        if (lua_pcall(L, 1, 0, 0) != LUA_OK) {
+            lua_pop(L, 1);
+            free(coroutine);
+            return NULL;
+        }
+        *(struct coroutine **)lua_getextraspace(coroutine->L) = coroutine;
+    }
+    coroutine->request = NULL;
+    coroutine->arg = NULL;
+    generation_hold(generation);
+    return coroutine;
+}
+
+static void recycle(struct coroutine *coroutine, bool ok)
+{
+    struct generation *generation = coroutine->generation;
+    lua_State *L = coroutine->L;
+    if (lua_gethook(L) != NULL)
+        lua_sethook(L, NULL, 0, 0);
+    if (ok)
+        lua_settop(L, 0);
+    else
+        lua_resetthread(L);
+    if (generation->idle_count < MOST_IDLE) {
+        coroutine->next = generation->idle;
+        generation->idle = coroutine;
+        generation->idle_count++;
+    } else {
+        luaL_unref(generation->L, LUA_REGISTRYINDEX, coroutine->anchor);
+        free(coroutine);
+    }
+    generation_release(generation);
+}
+
+void coroutine_resume(struct coroutine *coroutine, int arguments)
+{
+    struct runtime *runtime = coroutine->generation->runtime;
+    int results = 0;
+    watch_enter(&runtime->watch, coroutine->L);
+    int status = lua_resume(coroutine->L, NULL, arguments, &results);
+    watch_leave(&runtime->watch);
+    if (status == LUA_YIELD) {
+        lua_pop(coroutine->L, results);
+        return;
+    }
+    coroutine->on_end(coroutine, status == LUA_OK, results);
+    recycle(coroutine, status == LUA_OK);
+}
+
+void coroutine_resume_with(struct coroutine *coroutine, void *result)
+{
+    lua_pushlightuserdata(coroutine->L, result);
+    coroutine_resume(coroutine, 1);
+}
+
+static int push_traceback(lua_State *L)
+{
+    lua_State *failed = lua_touserdata(L, 1);
+    luaL_traceback(L, failed, lua_tostring(failed, -1), 0);
+    return 1;
+}
+
+char *coroutine_error_text(struct coroutine *coroutine)
+{
+    lua_State *L = coroutine->generation->L;
+    char *text = NULL;
+    lua_pushcfunction(L, push_traceback);
+    lua_pushlightuserdata(L, coroutine->L);
+    if (lua_pcall(L, 1, 1, 0) == LUA_OK && lua_type(L, -1) == LUA_TSTRING)
+        text = x_strdup(lua_tostring(L, -1));
+    lua_pop(L, 1);
+    return text != NULL ? text : x_strdup("error without a text");
+}
+
+void coroutine_free_pool(struct generation *generation)
+{
+    for (struct coroutine *coroutine = generation->idle, *next; coroutine != NULL; coroutine = next) {
+        next = coroutine->next;
+        free(coroutine); /* its thread goes with the state */
+    }
+    generation->idle = NULL;
+}

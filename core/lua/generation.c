@@ -1,0 +1,207 @@
+#include "lua/generation.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "lua/coroutine.h"
+#include "lua/routes.h"
+#include "lua/sandbox.h"
+#include "lua/tasks.h"
+#include <lauxlib.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Registry key of the table of what files returned; a file being run is marked with `true`. */
+static const char loaded_key;
+
+void problems_add(struct problems *problems, const char *file, int line, const char *message)
+{
+    problems->list = x_realloc(problems->list, (problems->count + 1) * sizeof(*problems->list));
+    problems->list[problems->count++] = (struct problem){x_strdup(file), line, x_strdup(message)};
+}
+
+void problems_add_error(struct problems *problems, const char *file, const char *error)
+{
+    const char *colon = strchr(error, ':');
+    char *end;
+    if (colon != NULL) {
+        long line = strtol(colon + 1, &end, 10);
+        if (end > colon + 1 && *end == ':' && end[1] == ' ') {
+            char *name = x_memdup(error, (size_t)(colon - error));
+            problems_add(problems, name, (int)line, end + 2);
+            free(name);
+            return;
+        }
+    }
+    problems_add(problems, file, 0, error);
+}
+
+void problems_copy(struct problems *into, const struct problems *from)
+{
+    for (size_t i = 0; i < from->count; i++)
+        problems_add(into, from->list[i].file, from->list[i].line, from->list[i].message);
+}
+
+void problems_free(struct problems *problems)
+{
+    for (size_t i = 0; i < problems->count; i++) {
+        free(problems->list[i].file);
+        free(problems->list[i].message);
+    }
+    free(problems->list);
+    *problems = (struct problems){0};
+}
+
+static void *capped_alloc(void *arg, void *p, size_t old_size, size_t size)
+{
+    struct generation *generation = arg;
+    size_t old = p == NULL ? 0 : old_size; /* for a new block old_size is a type */
+    if (size == 0) {
+        generation->memory -= old;
+        free(p);
+        return NULL;
+    }
+    if (size > old && generation->memory + (size - old) > generation->limit)
+        return NULL;
+    void *block = realloc(p, size);
+    if (block != NULL)
+        generation->memory += size - old;
+    return block;
+}
+
+static int on_panic(lua_State *L)
+{
+    log_fatal("lua was entered unprotected", LOG_STR("error", lua_tostring(L, -1)));
+    abort();
+}
+
+bool generation_call(struct generation *generation, lua_CFunction call, void *arg, const char *file,
+                     struct problems *problems)
+{
+    lua_State *L = generation->L;
+    lua_pushcfunction(L, call);
+    lua_pushlightuserdata(L, arg);
+    watch_enter(&generation->runtime->watch, L);
+    int status = lua_pcall(L, 1, 0, 0);
+    watch_leave(&generation->runtime->watch);
+    if (lua_gethook(L) != NULL)
+        lua_sethook(L, NULL, 0, 0);
+    if (status == LUA_OK)
+        return true;
+    const char *error = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "error without a text";
+    problems_add_error(problems, file, error);
+    lua_pop(L, 1);
+    return false;
+}
+
+void generation_require(lua_State *L, const char *name)
+{
+    /* "lib.schema", as Lua programmers write it, is the file lib/schema. */
+    const char *file_name = luaL_gsub(L, name, ".", "/");
+    const struct bundle_file *file = bundle_find(coroutine_of(L)->generation->bundle, file_name);
+    if (file == NULL)
+        luaL_error(L, "there is no script '%s.lua'", file_name);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &loaded_key);
+    if (lua_getfield(L, -1, file_name) == LUA_TBOOLEAN)
+        luaL_error(L, "'%s' requires itself", file_name);
+    if (!lua_isnil(L, -1)) {
+        lua_replace(L, -3);
+        lua_pop(L, 1);
+        return;
+    }
+    lua_pop(L, 1);
+    lua_pushboolean(L, 1);
+    lua_setfield(L, -2, file_name);
+    lua_pushfstring(L, "=%s", file->path);
+    if (luaL_loadbufferx(L, file->text, file->len, lua_tostring(L, -1), "t") != LUA_OK)
+        lua_error(L);
+    lua_call(L, 0, 1);
+    if (lua_isnil(L, -1) || lua_isboolean(L, -1))
+        luaL_error(L, "%s:1: returns nothing", file->path);
+    lua_pushvalue(L, -1);
+    lua_setfield(L, -4, file_name);
+    lua_replace(L, -4); /* over the file name */
+    lua_pop(L, 2);
+}
+
+static int open_state(lua_State *L)
+{
+    lua_newtable(L);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &loaded_key);
+    sandbox_open(L);
+    sandbox_close(L);
+    return 0;
+}
+
+static int load_file(lua_State *L)
+{
+    const struct bundle_file *file = lua_touserdata(L, 1);
+    struct generation *generation = coroutine_of(L)->generation;
+    generation_require(L, file->name);
+    if (strncmp(file->name, "routes/", 7) == 0)
+        routes_add(generation->routes, L, file->path);
+    else if (strncmp(file->name, "tasks/", 6) == 0)
+        tasks_add(generation, L, file);
+    else if (strcmp(file->name, "topics/status") == 0)
+        tasks_set_status_handler(generation, L);
+    return 0;
+}
+
+struct generation *generation_load(struct runtime *runtime, struct bundle *bundle, struct problems *problems)
+{
+    struct generation *generation = x_new(struct generation);
+    generation->runtime = runtime;
+    generation->bundle = bundle_hold(bundle);
+    generation->refs = 1;
+    generation->limit = (size_t)runtime->services->config->lua_memory;
+    generation->status_handler = LUA_NOREF;
+    generation->L = lua_newstate(capped_alloc, generation);
+    if (generation->L == NULL)
+        abort();
+    lua_atpanic(generation->L, on_panic);
+    generation->main = x_new(struct coroutine);
+    generation->main->L = generation->L;
+    generation->main->generation = generation;
+    *(struct coroutine **)lua_getextraspace(generation->L) = generation->main;
+    generation->routes = routes_new();
+
+    bool ok = generation_call(generation, open_state, NULL, "", problems);
+    for (size_t i = 0; ok && i < bundle->count; i++) {
+        /* After one broken file the others are still looked at: all problems show at once. */
+        if (!bundle_is_test(&bundle->files[i]))
+            generation_call(generation, load_file, &bundle->files[i], bundle->files[i].path, problems);
+    }
+    if (problems->count != 0) {
+        generation_release(generation);
+        return NULL;
+    }
+    lua_gc(generation->L, LUA_GCCOLLECT);
+    return generation;
+}
+
+struct generation *generation_hold(struct generation *generation)
+{
+    generation->refs++;
+    return generation;
+}
+
+static void close_generation(void *arg)
+{
+    struct generation *generation = arg;
+    coroutine_free_pool(generation);
+    lua_close(generation->L);
+    routes_free(generation->routes);
+    free(generation->main);
+    free(generation->tasks);
+    bundle_release(generation->bundle);
+    free(generation);
+}
+
+void generation_release(struct generation *generation)
+{
+    if (--generation->refs != 0)
+        return;
+    if (generation->runtime->worker ==
+        NULL) /* a check or test on the command line: no loop, nobody on the stack */
+        close_generation(generation);
+    else
+        worker_defer(generation->runtime->worker, close_generation, generation);
+}

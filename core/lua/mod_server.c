@@ -1,0 +1,152 @@
+/* server.*: what admin and health routes show. */
+#include "lua/json.h"
+#include "lua/modules.h"
+#include "lua/reload.h"
+#include "lua/routes.h"
+#include <stdlib.h>
+
+static void push_problems(lua_State *L, const struct problems *problems)
+{
+    lua_createtable(L, (int)problems->count, 0);
+    for (size_t i = 0; i < problems->count; i++) {
+        const struct problem *problem = &problems->list[i];
+        lua_createtable(L, 0, 4);
+        lua_pushstring(L, problem->file);
+        lua_setfield(L, -2, "file");
+        lua_pushinteger(L, problem->line);
+        lua_setfield(L, -2, "line");
+        lua_pushliteral(L, "error");
+        lua_setfield(L, -2, "severity");
+        lua_pushstring(L, problem->message);
+        lua_setfield(L, -2, "message");
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
+    }
+    json_mark_list(L);
+}
+
+/* server.scripts(): {revision, files, loaded_at (seconds), problems} */
+static int scripts(lua_State *L)
+{
+    struct reload *reload = runtime_of(L)->services->reload;
+    struct reload_state state;
+    modules_need(L, reload, "server.scripts");
+    reload_state(reload, &state);
+    lua_createtable(L, 0, 4);
+    lua_pushstring(L, state.revision);
+    lua_setfield(L, -2, "revision");
+    lua_pushinteger(L, (lua_Integer)state.files);
+    lua_setfield(L, -2, "files");
+    lua_pushnumber(L, state.loaded_at);
+    lua_setfield(L, -2, "loaded_at");
+    push_problems(L, &state.problems);
+    lua_setfield(L, -2, "problems");
+    reload_state_free(&state);
+    return 1;
+}
+
+static int reload_done(lua_State *L, int status, lua_KContext context)
+{
+    return scripts(L);
+}
+
+static void on_reloaded(void *arg)
+{
+    coroutine_resume_with(arg, NULL);
+}
+
+/* server.reload(): as server.scripts(), after the load */
+static int reload_now(lua_State *L)
+{
+    struct runtime *runtime = runtime_of(L);
+    modules_need(L, runtime->services->reload, "server.reload");
+    reload_request(runtime->services->reload, runtime->worker, on_reloaded, coroutine_of(L));
+    return lua_yieldk(L, 0, 0, reload_done);
+}
+
+/* server.ready(): {postgresql = true, redis = ..., mqtt = ..., scripts = ...} as this worker sees them */
+static int ready(lua_State *L)
+{
+    struct runtime *runtime = runtime_of(L);
+    modules_need(L, runtime->services->app, "server.ready");
+    lua_createtable(L, 0, 4);
+    lua_pushboolean(L, pg_ready(runtime->pg));
+    lua_setfield(L, -2, "postgresql");
+    lua_pushboolean(L, redis_ready(runtime->redis));
+    lua_setfield(L, -2, "redis");
+    lua_pushboolean(L, mqtt_connected(runtime->services->mqtt));
+    lua_setfield(L, -2, "mqtt");
+    lua_pushboolean(L, runtime->current != NULL);
+    lua_setfield(L, -2, "scripts");
+    return 1;
+}
+
+struct scrape {
+    char *text;
+    size_t len;
+};
+
+static int scrape_done(lua_State *L, int status, lua_KContext context)
+{
+    const struct scrape *scrape = lua_touserdata(L, -1);
+    lua_pushlstring(L, scrape->text, scrape->len);
+    return 1;
+}
+
+static void on_scraped(void *arg, char *text, size_t len)
+{
+    struct scrape scrape = {text, len};
+    coroutine_resume_with(arg, &scrape);
+    free(text);
+}
+
+/* server.metrics(): Prometheus text of the whole process */
+static int metrics(lua_State *L)
+{
+    struct runtime *runtime = runtime_of(L);
+    modules_need(L, runtime->services->app, "server.metrics");
+    runtime->services->scrape(runtime->services, runtime->worker, on_scraped, coroutine_of(L));
+    return lua_yieldk(L, 0, 0, scrape_done);
+}
+
+static void push_route(void *arg, const struct route *route)
+{
+    static const char *const who[] = {"anyone", "user", "operator"};
+    lua_State *L = arg;
+    lua_createtable(L, 0, 4);
+    lua_pushstring(L, route->method);
+    lua_setfield(L, -2, "method");
+    lua_pushstring(L, route->path);
+    lua_setfield(L, -2, "path");
+    lua_pushstring(L, who[route->who]);
+    lua_setfield(L, -2, "who");
+    lua_pushstring(L, route->source);
+    lua_setfield(L, -2, "source");
+    lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
+}
+
+/* server.routes(): list of {method, path, who, source} */
+static int list_routes(lua_State *L)
+{
+    lua_newtable(L);
+    routes_each(coroutine_of(L)->generation->routes, push_route, L);
+    json_mark_list(L);
+    return 1;
+}
+
+/* server.ca(): the CA certificate that devices need for MQTT, PEM, or nil */
+static int ca(lua_State *L)
+{
+    lua_pushstring(L, runtime_of(L)->services->mqtt_ca);
+    return 1;
+}
+
+void mod_server_open(lua_State *L)
+{
+    static const luaL_Reg functions[] = {{"scripts", scripts}, {"reload", reload_now},  {"ready", ready},
+                                         {"metrics", metrics}, {"routes", list_routes}, {"ca", ca},
+                                         {NULL, NULL}};
+    luaL_newlib(L, functions);
+    lua_pushliteral(L, OTAD_VERSION);
+    lua_setfield(L, -2, "version");
+    lua_setglobal(L, "server");
+}

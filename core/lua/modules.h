@@ -1,0 +1,28 @@
+/* What C gives to scripts, one file a module. Each opener leaves its globals in place; scripts/README.md says
+ * what they do. */
+#pragma once
+#include "lua/coroutine.h"
+#include <lauxlib.h>
+#include <lua.h>
+
+void modules_open(lua_State *L);
+
+void mod_blob_open(lua_State *L);
+void mod_config_open(lua_State *L);
+void mod_crypto_open(lua_State *L);
+void mod_db_open(lua_State *L);
+void mod_firmware_open(lua_State *L);
+void mod_json_open(lua_State *L);
+void mod_log_open(lua_State *L);
+void mod_offers_open(lua_State *L);
+void mod_redis_open(lua_State *L);
+void mod_request_open(lua_State *L);
+void mod_server_open(lua_State *L);
+void mod_time_open(lua_State *L);
+
+/* Ends the request with a problem: raises the error that `fail(status, detail)` raises. `detail` may be NULL.
+ */
+int modules_fail(lua_State *L, int status, const char *detail);
+
+/* Raises "… is not available here" when a service is missing (check and test on the command line). */
+void modules_need(lua_State *L, const void *service, const char *name);

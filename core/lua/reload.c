@@ -1,0 +1,373 @@
+#include "lua/reload.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include <dirent.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <unistd.h>
+
+enum { SETTLE = 60, RETRY = 100 }; /* ms after the last change of a file; until the pool has room */
+
+struct waiter {
+    struct letter letter;
+    struct reload *reload;
+    struct worker *worker;
+    void (*done)(void *arg);
+    void *arg;
+    struct waiter *next;
+};
+
+/* One worker's share of a load. */
+struct share {
+    struct letter letter;
+    struct reload *reload;
+    unsigned index;
+    struct generation *generation; /* NULL: did not load */
+    struct problems problems;
+};
+
+struct reload {
+    const char *directory;
+    struct worker **workers;
+    struct runtime *(*runtime_of)(struct worker *);
+    unsigned count;
+
+    pthread_mutex_t lock; /* for what any thread may read: `state` and `bundle` */
+    struct reload_state state;
+    struct bundle *bundle;
+    uint64_t good, bad;
+
+    /* Worker 0 only. */
+    bool loading;
+    struct waiter *waiting, *served; /* for the next load; for the one under way */
+    struct offload_job job;
+    struct letter read_letter;
+    struct bundle *next;
+    char *read_error;
+    struct share *shares;
+    unsigned missing;
+    struct timer retry, settle;
+    int inotify;
+    h2o_socket_t *watch;
+};
+
+static void start(struct reload *reload);
+
+struct reload *reload_new(const char *directory, struct problems *problems)
+{
+    struct reload *reload = x_new(struct reload);
+    char *error = NULL;
+    reload->directory = directory;
+    reload->inotify = -1;
+    reload->bundle = bundle_read(directory, &error);
+    if (reload->bundle == NULL) {
+        problems_add(problems, "", 0, error);
+        free(error);
+        free(reload);
+        return NULL;
+    }
+    pthread_mutex_init(&reload->lock, NULL);
+    strcpy(reload->state.revision, reload->bundle->revision);
+    reload->state.loaded_at = reload->bundle->read_at;
+    reload->state.files = reload->bundle->count;
+    reload->good = 1;
+    return reload;
+}
+
+void reload_free(struct reload *reload)
+{
+    if (reload->watch != NULL)
+        h2o_socket_close(reload->watch);
+    if (reload->inotify >= 0)
+        close(reload->inotify);
+    problems_free(&reload->state.problems);
+    bundle_release(reload->bundle);
+    pthread_mutex_destroy(&reload->lock);
+    free(reload->shares);
+    free(reload);
+}
+
+void reload_set_workers(struct reload *reload, struct worker **workers,
+                        struct runtime *(*runtime_of)(struct worker *), unsigned count)
+{
+    reload->workers = workers;
+    reload->runtime_of = runtime_of;
+    reload->count = count;
+    reload->shares = x_alloc(count * sizeof(*reload->shares));
+}
+
+struct bundle *reload_bundle(struct reload *reload)
+{
+    pthread_mutex_lock(&reload->lock);
+    struct bundle *bundle = bundle_hold(reload->bundle);
+    pthread_mutex_unlock(&reload->lock);
+    return bundle;
+}
+
+void reload_state(struct reload *reload, struct reload_state *out)
+{
+    pthread_mutex_lock(&reload->lock);
+    *out = reload->state;
+    out->problems = (struct problems){0};
+    problems_copy(&out->problems, &reload->state.problems);
+    pthread_mutex_unlock(&reload->lock);
+}
+
+void reload_state_free(struct reload_state *state)
+{
+    problems_free(&state->problems);
+}
+
+void reload_counts(struct reload *reload, uint64_t *good, uint64_t *bad)
+{
+    pthread_mutex_lock(&reload->lock);
+    *good = reload->good;
+    *bad = reload->bad;
+    pthread_mutex_unlock(&reload->lock);
+}
+
+static void on_served(struct letter *letter, struct worker *worker)
+{
+    struct waiter *waiter = H2O_STRUCT_FROM_MEMBER(struct waiter, letter, letter);
+    if (waiter->done != NULL)
+        waiter->done(waiter->arg);
+    free(waiter);
+}
+
+/* Takes over `problems` and, where there are none, the bundle. */
+static void finish(struct reload *reload, struct problems *problems)
+{
+    bool good = problems->count == 0;
+    for (size_t i = 0; i < problems->count; i++)
+        log_error("scripts not loaded", LOG_STR("file", problems->list[i].file),
+                  LOG_INT("line", problems->list[i].line), LOG_STR("problem", problems->list[i].message));
+    pthread_mutex_lock(&reload->lock);
+    problems_free(&reload->state.problems);
+    reload->state.problems = *problems;
+    *problems = (struct problems){0};
+    if (good) {
+        struct bundle *old = reload->bundle;
+        reload->bundle = reload->next;
+        strcpy(reload->state.revision, reload->bundle->revision);
+        reload->state.loaded_at = reload->bundle->read_at;
+        reload->state.files = reload->bundle->count;
+        reload->good++;
+        bundle_release(old);
+    } else {
+        bundle_release(reload->next);
+        reload->bad++;
+    }
+    pthread_mutex_unlock(&reload->lock);
+    reload->next = NULL;
+    if (good)
+        log_info("scripts loaded", LOG_STR("revision", reload->state.revision),
+                 LOG_INT("files", reload->state.files));
+
+    for (struct waiter *waiter = reload->served, *after; waiter != NULL; waiter = after) {
+        after = waiter->next;
+        waiter->letter.deliver = on_served;
+        worker_post(waiter->worker, &waiter->letter);
+    }
+    reload->served = NULL;
+    reload->loading = false;
+    if (reload->waiting != NULL)
+        start(reload);
+}
+
+/* Worker 0: the last worker has swapped, or dropped what it loaded. */
+static void on_settled(struct letter *letter, struct worker *worker)
+{
+    struct share *share = H2O_STRUCT_FROM_MEMBER(struct share, letter, letter);
+    struct reload *reload = share->reload;
+    if (--reload->missing != 0)
+        return;
+    struct problems problems = {0};
+    for (unsigned i = 0; i < reload->count; i++) {
+        if (problems.count == 0)
+            problems_copy(&problems, &reload->shares[i].problems); /* all workers saw the same */
+        problems_free(&reload->shares[i].problems);
+    }
+    finish(reload, &problems);
+}
+
+static void reply(struct share *share, void (*deliver)(struct letter *letter, struct worker *worker))
+{
+    share->letter.deliver = deliver;
+    worker_post(share->reload->workers[0], &share->letter);
+}
+
+static void on_swap(struct letter *letter, struct worker *worker)
+{
+    struct share *share = H2O_STRUCT_FROM_MEMBER(struct share, letter, letter);
+    struct runtime *runtime = share->reload->runtime_of(worker);
+    struct generation *old = runtime->current;
+    runtime->current = share->generation;
+    generation_release(old);
+    reply(share, on_settled);
+}
+
+static void on_discard(struct letter *letter, struct worker *worker)
+{
+    struct share *share = H2O_STRUCT_FROM_MEMBER(struct share, letter, letter);
+    if (share->generation != NULL)
+        generation_release(share->generation);
+    reply(share, on_settled);
+}
+
+/* Worker 0: another worker has loaded, or could not. */
+static void on_loaded(struct letter *letter, struct worker *worker)
+{
+    struct reload *reload = H2O_STRUCT_FROM_MEMBER(struct share, letter, letter)->reload;
+    if (--reload->missing != 0)
+        return;
+    bool good = true;
+    for (unsigned i = 0; i < reload->count; i++)
+        good = good && reload->shares[i].generation != NULL;
+    reload->missing = reload->count;
+    for (unsigned i = 0; i < reload->count; i++) {
+        reload->shares[i].letter.deliver = good ? on_swap : on_discard;
+        worker_post(reload->workers[i], &reload->shares[i].letter);
+    }
+}
+
+static void on_load(struct letter *letter, struct worker *worker)
+{
+    struct share *share = H2O_STRUCT_FROM_MEMBER(struct share, letter, letter);
+    share->generation =
+        generation_load(share->reload->runtime_of(worker), share->reload->next, &share->problems);
+    reply(share, on_loaded);
+}
+
+/* Worker 0: the files have been read. */
+static void on_read(struct letter *letter, struct worker *worker)
+{
+    struct reload *reload = H2O_STRUCT_FROM_MEMBER(struct reload, read_letter, letter);
+    if (reload->next == NULL) {
+        struct problems problems = {0};
+        problems_add(&problems, "", 0, reload->read_error);
+        free(reload->read_error);
+        finish(reload, &problems);
+        return;
+    }
+    reload->missing = reload->count;
+    for (unsigned i = 0; i < reload->count; i++) {
+        reload->shares[i] = (struct share){.letter = {.deliver = on_load}, .reload = reload, .index = i};
+        worker_post(reload->workers[i], &reload->shares[i].letter);
+    }
+}
+
+static void run_read(struct offload_job *job)
+{
+    struct reload *reload = H2O_STRUCT_FROM_MEMBER(struct reload, job, job);
+    reload->next = bundle_read(reload->directory, &reload->read_error);
+}
+
+static void on_run_done(struct offload_job *job)
+{
+    struct reload *reload = H2O_STRUCT_FROM_MEMBER(struct reload, job, job);
+    reload->read_letter.deliver = on_read;
+    worker_post(reload->workers[0], &reload->read_letter);
+}
+
+static void on_retry(struct timer *timer)
+{
+    start(H2O_STRUCT_FROM_MEMBER(struct reload, retry, timer));
+}
+
+static void start(struct reload *reload)
+{
+    const struct services *services = reload->runtime_of(reload->workers[0])->services;
+    reload->job.run = run_read;
+    reload->job.done = on_run_done;
+    if (!offload_submit(services->offload, &reload->job)) {
+        reload->retry.fire = on_retry;
+        timer_set(reload->workers[0]->timers, &reload->retry, RETRY);
+        return;
+    }
+    reload->loading = true;
+    reload->served = reload->waiting;
+    reload->waiting = NULL;
+}
+
+static void on_request(struct letter *letter, struct worker *worker)
+{
+    struct waiter *waiter = H2O_STRUCT_FROM_MEMBER(struct waiter, letter, letter);
+    struct reload *reload = waiter->reload;
+    waiter->next = reload->waiting;
+    reload->waiting = waiter;
+    if (!reload->loading && reload->retry.slot == 0)
+        start(reload);
+}
+
+void reload_request(struct reload *reload, struct worker *worker, void (*done)(void *arg), void *arg)
+{
+    struct waiter *waiter = x_new(struct waiter);
+    waiter->reload = reload;
+    waiter->worker = worker != NULL ? worker : reload->workers[0];
+    waiter->done = done;
+    waiter->arg = arg;
+    waiter->letter.deliver = on_request;
+    worker_post(reload->workers[0], &waiter->letter);
+}
+
+/* Watching. */
+
+static void watch_below(struct reload *reload, const char *directory, int depth)
+{
+    inotify_add_watch(reload->inotify, directory,
+                      IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_CREATE | IN_ONLYDIR);
+    DIR *open = depth < 4 ? opendir(directory) : NULL;
+    if (open == NULL)
+        return;
+    for (struct dirent *entry; (entry = readdir(open)) != NULL;) {
+        if (entry->d_type != DT_DIR || entry->d_name[0] == '.')
+            continue;
+        char *path = x_printf("%s/%s", directory, entry->d_name);
+        watch_below(reload, path, depth + 1);
+        free(path);
+    }
+    closedir(open);
+}
+
+static void on_settle(struct timer *timer)
+{
+    struct reload *reload = H2O_STRUCT_FROM_MEMBER(struct reload, settle, timer);
+    watch_below(reload, reload->directory, 0); /* for new directories; known ones stay as they are */
+    reload_request(reload, NULL, NULL, NULL);
+}
+
+static void on_inotify(h2o_socket_t *watch, const char *err)
+{
+    struct reload *reload = watch->data;
+    char events[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
+    bool ours = false;
+    ssize_t n;
+    while ((n = read(reload->inotify, events, sizeof(events))) > 0) {
+        for (char *at = events; at < events + n;) {
+            const struct inotify_event *event = (const struct inotify_event *)at;
+            size_t len = event->len == 0 ? 0 : strlen(event->name);
+            /* Editors leave other files too; and a file being created is not written yet. */
+            bool lua = len > 4 && strcmp(event->name + len - 4, ".lua") == 0 && !(event->mask & IN_CREATE);
+            ours = ours || lua || (event->mask & (IN_ISDIR | IN_Q_OVERFLOW)) != 0;
+            at += sizeof(*event) + event->len;
+        }
+    }
+    if (ours)
+        timer_set(reload->workers[0]->timers, &reload->settle, SETTLE);
+}
+
+void reload_watch(struct reload *reload, struct worker *worker)
+{
+    reload->inotify = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+    if (reload->inotify < 0) {
+        log_warn("scripts are not watched: reload by SIGHUP");
+        return;
+    }
+    reload->settle.fire = on_settle;
+    watch_below(reload, reload->directory, 0);
+    reload->watch = worker_watch(worker, reload->inotify);
+    reload->watch->data = reload;
+    h2o_socket_read_start(reload->watch, on_inotify);
+}

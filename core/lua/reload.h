@@ -1,0 +1,40 @@
+/* New scripts, all or nothing: the files are read once; each worker makes a generation beside the one that
+ * runs; when all have said yes each swaps, one no and all keep the old. What is under way ends in the
+ * generation it began in.
+ *
+ * Asked for by a file changing below the directory (watched), SIGHUP, or `server.reload()`; requests that
+ * come while one is under way are served by one more after it. */
+#pragma once
+#include "lua/generation.h"
+#include "lua/runtime.h"
+
+struct reload;
+
+struct reload_state { /* a copy; free with reload_state_free */
+    char revision[65];
+    double loaded_at; /* Unix seconds */
+    size_t files;
+    struct problems problems; /* of the last load that failed; none after a good one */
+};
+
+/* The first bundle, with which every worker starts; NULL and the problems. `directory` outlives it. */
+struct reload *reload_new(const char *directory, struct problems *problems);
+void reload_free(struct reload *reload);
+
+/* Before the workers start. */
+void reload_set_workers(struct reload *reload, struct worker **workers,
+                        struct runtime *(*runtime_of)(struct worker *), unsigned count);
+struct bundle *reload_bundle(struct reload *reload); /* the one in force; the caller releases it */
+
+/* Watches the directory on worker 0's loop. */
+void reload_watch(struct reload *reload, struct worker *worker);
+
+/* Any thread. `done` (NULL: nobody) is called on `worker` once a load that began after this call has ended;
+ * the result is in reload_state(). */
+void reload_request(struct reload *reload, struct worker *worker, void (*done)(void *arg), void *arg);
+
+void reload_state(struct reload *reload, struct reload_state *out); /* any thread */
+void reload_state_free(struct reload_state *state);
+
+/* Counts of loads, for otad_script_reloads_total. */
+void reload_counts(struct reload *reload, uint64_t *good, uint64_t *bad);

@@ -1,0 +1,449 @@
+#include "lua/request.h"
+#include "base/mem.h"
+#include "lua/blob.h"
+#include "lua/json.h"
+#include "lua/modules.h"
+#include "net/multipart.h"
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MOST_HEADERS = 16, MOST_QUERY = 32 };
+
+static const char problem_key, request_key; /* registry: metatables of problems and of `req` */
+
+struct interned {
+    struct interned *next;
+    char text[];
+};
+
+const char *request_intern(struct runtime *runtime, const char *text)
+{
+    for (struct interned *entry = runtime->interned; entry != NULL; entry = entry->next) {
+        if (strcmp(entry->text, text) == 0)
+            return entry->text;
+    }
+    struct interned *entry = x_alloc(sizeof(*entry) + strlen(text) + 1);
+    strcpy(entry->text, text);
+    entry->next = runtime->interned;
+    runtime->interned = entry;
+    return entry->text;
+}
+
+/* fail(status, detail?, extra?) */
+static int fail(lua_State *L)
+{
+    lua_Integer status = luaL_checkinteger(L, 1);
+    luaL_argcheck(L, status >= 400 && status <= 599, 1, "not the status of a problem");
+    luaL_optstring(L, 2, NULL);
+    if (!lua_isnoneornil(L, 3))
+        luaL_checktype(L, 3, LUA_TTABLE);
+    lua_settop(L, 3);
+    lua_createtable(L, 0, 3);
+    for (int i = 1; i <= 3; i++) {
+        static const char *const names[] = {"status", "detail", "extra"};
+        lua_pushvalue(L, i);
+        lua_setfield(L, -2, names[i - 1]);
+    }
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &problem_key);
+    lua_setmetatable(L, -2);
+    return lua_error(L);
+}
+
+int modules_fail(lua_State *L, int status, const char *detail)
+{
+    lua_settop(L, 0);
+    lua_pushcfunction(L, fail);
+    lua_pushinteger(L, status);
+    lua_pushstring(L, detail);
+    lua_call(L, 2, 0);
+    return 0;
+}
+
+static int fail_with(lua_State *L, int status, const char *detail, int errors)
+{
+    errors = errors == 0 ? 0 : lua_absindex(L, errors);
+    lua_pushcfunction(L, fail);
+    lua_pushinteger(L, status);
+    lua_pushstring(L, detail);
+    lua_createtable(L, 0, 1);
+    lua_pushvalue(L, errors);
+    lua_setfield(L, -2, "errors");
+    lua_call(L, 3, 0);
+    return 0;
+}
+
+/* req.header(name) */
+static int get_header(lua_State *L)
+{
+    const char *name = luaL_checkstring(L, 1);
+    struct http_request *request = coroutine_of(L)->request;
+    h2o_iovec_t value = request == NULL ? (h2o_iovec_t){NULL, 0} : http_header(request, name);
+    if (value.base == NULL)
+        return 0;
+    lua_pushlstring(L, value.base, value.len);
+    return 1;
+}
+
+/* What few handlers want is made when asked for. */
+static int request_index(lua_State *L)
+{
+    const char *name = lua_tostring(L, 2);
+    struct http_request *request = coroutine_of(L)->request;
+    if (name == NULL || request == NULL)
+        return 0;
+    if (strcmp(name, "header") == 0) {
+        lua_pushcfunction(L, get_header);
+    } else if (strcmp(name, "address") == 0) {
+        char address[64];
+        http_address(request, address, sizeof(address));
+        lua_pushstring(L, address);
+    } else if (strcmp(name, "path") == 0) {
+        h2o_iovec_t path = http_path(request);
+        lua_pushlstring(L, path.base == NULL ? "" : path.base, path.len);
+    } else if (strcmp(name, "method") == 0) {
+        h2o_iovec_t method = http_method(request);
+        lua_pushlstring(L, method.base, method.len);
+    } else if (strcmp(name, "id") == 0) {
+        lua_pushstring(L, http_id(request));
+    } else if (strcmp(name, "secure") == 0) {
+        lua_pushboolean(L, http_secure(request));
+    } else {
+        return 0;
+    }
+    return 1;
+}
+
+void mod_request_open(lua_State *L)
+{
+    lua_createtable(L, 0, 1);
+    lua_pushboolean(L, 0);
+    lua_setfield(L, -2, "__metatable");
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &problem_key);
+    lua_createtable(L, 0, 1);
+    lua_pushcfunction(L, request_index);
+    lua_setfield(L, -2, "__index");
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &request_key);
+    lua_register(L, "fail", fail);
+}
+
+/* application/x-www-form-urlencoded, one piece; pushes the text. */
+static void push_decoded(lua_State *L, const char *text, size_t len)
+{
+    luaL_Buffer buffer;
+    char *out = luaL_buffinitsize(L, &buffer, len == 0 ? 1 : len);
+    size_t n = 0;
+    for (size_t i = 0; i < len; i++) {
+        unsigned char byte;
+        if (text[i] == '+') {
+            out[n++] = ' ';
+        } else if (text[i] == '%') {
+            if (i + 2 >= len || sodium_hex2bin(&byte, 1, text + i + 1, 2, NULL, NULL, NULL) != 0)
+                modules_fail(L, 400, "The query has a broken percent-encoding.");
+            out[n++] = (char)byte;
+            i += 2;
+        } else {
+            out[n++] = text[i];
+        }
+    }
+    luaL_pushresultsize(&buffer, n);
+}
+
+static void push_query(lua_State *L, h2o_iovec_t query)
+{
+    const char *at = query.base, *end = query.base == NULL ? NULL : query.base + query.len;
+    int count = 0;
+    lua_newtable(L);
+    while (at < end) {
+        const char *amp = memchr(at, '&', (size_t)(end - at)), *stop = amp == NULL ? end : amp;
+        const char *equals = memchr(at, '=', (size_t)(stop - at)), *name_end = equals == NULL ? stop : equals;
+        if (stop > at) {
+            if (++count > MOST_QUERY)
+                modules_fail(L, 400, "The query has too many fields.");
+            push_decoded(L, at, (size_t)(name_end - at));
+            lua_pushvalue(L, -1);
+            if (lua_rawget(L, -3) != LUA_TNIL) {
+                char detail[160];
+                snprintf(detail, sizeof(detail), "The query names a field twice: %.100s.",
+                         lua_tostring(L, -2));
+                modules_fail(L, 400, detail);
+            }
+            lua_pop(L, 1);
+            push_decoded(L, equals == NULL ? "" : equals + 1,
+                         equals == NULL ? 0 : (size_t)(stop - equals - 1));
+            lua_rawset(L, -3);
+        }
+        at = stop + 1;
+    }
+}
+
+static bool has_type(struct http_request *request, const char *type)
+{
+    h2o_iovec_t header = http_header(request, "content-type");
+    size_t len = strlen(type);
+    return header.len >= len && strncasecmp(header.base, type, len) == 0 &&
+           (header.len == len || header.base[len] == ';' || header.base[len] == ' ');
+}
+
+static void push_json_body(lua_State *L, struct http_request *request)
+{
+    char message[160], detail[200];
+    h2o_iovec_t body = http_body(request);
+    if (!has_type(request, "application/json"))
+        modules_fail(L, 415, "The body must be application/json.");
+    if (!json_read(L, body.base == NULL ? "" : body.base, body.len, message, sizeof(message))) {
+        snprintf(detail, sizeof(detail), "The body is not JSON: %s.", message);
+        modules_fail(L, 400, detail);
+    }
+}
+
+/* Sets req.parts: text for a part without a file name, else {data = blob, filename = text}. */
+static void set_parts(lua_State *L, int req, struct http_request *request)
+{
+    struct multipart_part parts[MULTIPART_PARTS_MAX];
+    const char *error = NULL;
+    h2o_iovec_t type = http_header(request, "content-type"), body = http_body(request);
+    struct bytes *bytes = blob_push_copy(L, body.base, body.len);
+    int count = multipart_parse(type.base, type.len, (const char *)bytes->data, bytes->len, parts,
+                                MULTIPART_PARTS_MAX, &error);
+    if (count < 0)
+        modules_fail(L, 400, error);
+    lua_createtable(L, 0, count);
+    for (int i = 0; i < count; i++) {
+        lua_pushlstring(L, parts[i].name.base, parts[i].name.len);
+        if (parts[i].filename.base == NULL) {
+            lua_pushlstring(L, parts[i].data, parts[i].len);
+        } else {
+            lua_createtable(L, 0, 2);
+            blob_push(L, bytes, (const uint8_t *)parts[i].data, parts[i].len);
+            lua_setfield(L, -2, "data");
+            lua_pushlstring(L, parts[i].filename.base, parts[i].filename.len);
+            lua_setfield(L, -2, "filename");
+        }
+        lua_rawset(L, -3);
+    }
+    lua_setfield(L, req, "parts");
+    lua_pop(L, 1);
+}
+
+/* value, errors = check(value) for the value on top; leaves the checked value there, or raises 422. */
+static void check_value(lua_State *L, int check)
+{
+    lua_rawgeti(L, LUA_REGISTRYINDEX, check);
+    lua_insert(L, -2);
+    lua_call(L, 1, 2);
+    if (lua_isnil(L, -2))
+        fail_with(L, 422, "Some fields are not as they must be.", -1);
+    lua_pop(L, 1);
+}
+
+static void set_body(lua_State *L, int req, const struct request_arrival *arrival)
+{
+    const struct route *route = arrival->route;
+    struct http_request *request = arrival->request;
+    h2o_iovec_t body = http_body(request);
+
+    switch (route->body) {
+    case ROUTE_NO_BODY:
+        break;
+    case ROUTE_JSON:
+        push_json_body(L, request);
+        check_value(L, route->check_body);
+        lua_setfield(L, req, "body");
+        break;
+    case ROUTE_MULTIPART:
+        if (has_type(request, "multipart/form-data")) {
+            set_parts(L, req, request);
+            break;
+        }
+        if (!has_type(request, "application/octet-stream"))
+            modules_fail(L, 415, "The body must be multipart/form-data or application/octet-stream.");
+        blob_push_copy(L, body.base, body.len);
+        lua_setfield(L, req, "body");
+        break;
+    case ROUTE_RAW:
+        blob_push_copy(L, body.base, body.len);
+        lua_setfield(L, req, "body");
+        break;
+    }
+}
+
+static void set_user(lua_State *L, int req, const struct jwt_claims *claims)
+{
+    lua_createtable(L, 0, 4);
+    lua_pushinteger(L, claims->sub);
+    lua_setfield(L, -2, "id");
+    lua_pushstring(L, jwt_role_text(claims->role));
+    lua_setfield(L, -2, "role");
+    lua_pushboolean(L, claims->role == JWT_OPERATOR);
+    lua_setfield(L, -2, "operator");
+    lua_pushstring(L, claims->sid);
+    lua_setfield(L, -2, "sid");
+    lua_setfield(L, req, "user");
+}
+
+static void set_params(lua_State *L, int req, const struct request_arrival *arrival)
+{
+    const struct route *route = arrival->route;
+    lua_createtable(L, 0, (int)route->param_count);
+    for (unsigned i = 0; i < route->param_count; i++) {
+        lua_pushlstring(L, arrival->params[i].base, arrival->params[i].len);
+        if (strcmp(route->params[i], "id") == 0) {
+            lua_Integer id = lua_tointeger(L, -1); /* routes_find checked it */
+            lua_pop(L, 1);
+            lua_pushinteger(L, id);
+        }
+        lua_setfield(L, -2, route->params[i]);
+    }
+    lua_setfield(L, req, "params");
+}
+
+/* Headers of a handler's table, as text that stays alive on the Lua stack. */
+static size_t read_headers(lua_State *L, int index, struct http_header headers[MOST_HEADERS],
+                           const char **etag)
+{
+    size_t count = 0;
+    if (lua_isnoneornil(L, index))
+        return 0;
+    luaL_checktype(L, index, LUA_TTABLE);
+    luaL_checkstack(L, MOST_HEADERS * 2 + 4, NULL);
+    for (lua_pushnil(L); lua_next(L, index) != 0; lua_pop(L, 1)) {
+        if (count == MOST_HEADERS || lua_type(L, -2) != LUA_TSTRING)
+            luaL_error(L, "headers are a table of at most %d names", MOST_HEADERS);
+        size_t len;
+        const char *name = lua_tostring(L, -2), *value = luaL_tolstring(L, -1, &len);
+        if (strpbrk(value, "\r\n") != NULL || strlen(value) != len)
+            luaL_error(L, "header %s has a line break", name);
+        lua_pushvalue(L, -1);
+        lua_insert(L, index + 1); /* keep the text; the loop's key and value stay on top */
+        lua_pop(L, 1);
+        if (strcmp(name, "etag") == 0)
+            *etag = value;
+        else
+            headers[count++] = (struct http_header){name, value, len};
+    }
+    return count;
+}
+
+static void release_blob(void *owner)
+{
+    bytes_release(owner);
+}
+
+static int answer(lua_State *L, int status_code, lua_KContext context)
+{
+    struct coroutine *coroutine = coroutine_of(L);
+    struct http_request *request = coroutine->request;
+    struct http_header headers[MOST_HEADERS];
+    const char *etag = NULL;
+    size_t len;
+
+    if (!lua_isinteger(L, 1))
+        return luaL_error(L, "a handler must return a status first, not %s", luaL_typename(L, 1));
+    int status = (int)lua_tointeger(L, 1);
+    if (status < 200 || status > 599)
+        return luaL_error(L, "a handler returned the status %d", status);
+    size_t count = read_headers(L, 3, headers, &etag);
+
+    const struct blob_view *blob;
+    if (lua_istable(L, 2)) {
+        struct buffer *out = &runtime_of(L)->out;
+        out->len = 0;
+        json_write(L, 2, out);
+        coroutine->request = NULL;
+        http_answer_json(request, status, headers, count, out->data, out->len);
+    } else if ((blob = blob_test(L, 2)) != NULL) {
+        struct http_blob body = {blob->data, blob->len, release_blob, bytes_hold(blob->bytes)};
+        coroutine->request = NULL;
+        http_answer_blob(request, headers, count, etag, &body);
+    } else if (lua_isnil(L, 2)) {
+        coroutine->request = NULL;
+        http_answer(request, status, headers, count, NULL, 0);
+    } else {
+        const char *text = luaL_checklstring(L, 2, &len);
+        coroutine->request = NULL;
+        http_answer(request, status, headers, count, text, len);
+    }
+    return 0;
+}
+
+int request_run(lua_State *L)
+{
+    const struct request_arrival *arrival = lua_touserdata(L, 1);
+    const struct route *route = arrival->route;
+
+    lua_settop(L, 0);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, route->handler);
+    lua_createtable(L, 0, 6);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &request_key);
+    lua_setmetatable(L, 2);
+    if (route->who != ROUTE_ANYONE)
+        set_user(L, 2, &arrival->claims);
+    set_params(L, 2, arrival);
+    if (route->check_query != LUA_NOREF || http_query(arrival->request).len != 0) {
+        push_query(L, http_query(arrival->request));
+        if (route->check_query != LUA_NOREF)
+            check_value(L, route->check_query);
+        else if (lua_pushnil(L), lua_next(L, -2) != 0)
+            modules_fail(L, 422, "This path takes no query.");
+        lua_setfield(L, 2, "query");
+    }
+    set_body(L, 2, arrival);
+    lua_callk(L, 1, 3, 0, answer);
+    return answer(L, LUA_OK, 0);
+}
+
+/* On the generation's own state: the raised value is at 1, the coroutine at 2. */
+static int answer_problem(lua_State *L)
+{
+    struct coroutine *coroutine = lua_touserdata(L, 2);
+    struct http_request *request = coroutine->request;
+    struct http_header headers[MOST_HEADERS];
+    struct buffer extra = {0}; /* small; leaks only if memory for scripts runs out right here */
+    const char *etag;
+    size_t count = 0;
+
+    lua_getfield(L, 1, "detail");
+    const char *detail = lua_tostring(L, 3);
+    lua_getfield(L, 1, "status");
+    int status = (int)lua_tointeger(L, 4);
+    lua_getfield(L, 1, "extra");
+    if (lua_istable(L, 5)) {
+        lua_getfield(L, 5, "headers");
+        int table = lua_gettop(L);
+        for (lua_pushnil(L); lua_next(L, 5) != 0; lua_pop(L, 1)) {
+            const char *name = lua_tostring(L, -2);
+            if (name == NULL || strcmp(name, "headers") == 0)
+                continue;
+            buffer_putc(&extra, ',');
+            buffer_put_json(&extra, name, strlen(name));
+            buffer_putc(&extra, ':');
+            json_write(L, -1, &extra);
+        }
+        count = read_headers(L, table, headers, &etag);
+    }
+    coroutine->request = NULL;
+    http_problem(request, status, detail, buffer_text(&extra), headers, count);
+    buffer_free(&extra);
+    return 0;
+}
+
+bool request_answer_problem(struct coroutine *coroutine)
+{
+    lua_State *failed = coroutine->L, *L = coroutine->generation->L;
+    bool problem = false;
+    if (lua_istable(failed, -1) && lua_getmetatable(failed, -1)) {
+        lua_rawgetp(failed, LUA_REGISTRYINDEX, &problem_key);
+        problem = lua_rawequal(failed, -1, -2);
+        lua_pop(failed, 2);
+    }
+    if (!problem)
+        return false;
+    lua_pushcfunction(L, answer_problem);
+    lua_pushvalue(failed, -1);
+    lua_xmove(failed, L, 1);
+    lua_pushlightuserdata(L, coroutine);
+    if (lua_pcall(L, 2, 0, 0) != LUA_OK)
+        lua_pop(L, 1);
+    return coroutine->request == NULL;
+}

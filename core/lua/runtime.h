@@ -1,0 +1,59 @@
+/* What scripts run on: the services of the process, and one runtime per worker that holds the generation of
+ * scripts in force there. Wired by main.c. */
+#pragma once
+#include "base/buffer.h"
+#include "base/config.h"
+#include "base/metrics.h"
+#include "base/offload.h"
+#include "fleet/jwt.h"
+#include "fleet/ota_token.h"
+#include "fleet/revocations.h"
+#include "fleet/signing.h"
+#include "io/mqtt.h"
+#include "io/pg.h"
+#include "io/redis.h"
+#include "io/store.h"
+#include "lua/watchdog.h"
+#include "net/http.h"
+
+struct reload;
+struct generation;
+
+/* Of the process; everything here is thread-safe or immutable. Where scripts are only checked or tested,
+ * parts are NULL: what needs them raises an error there. */
+struct services {
+    const struct config *config;
+    struct offload *offload;
+    struct pg_statements *statements;
+    struct watchdog *watchdog;
+    struct store *store;
+    struct mqtt *mqtt;
+    struct reload *reload;
+    struct jwt_keys *jwt_keys;
+    struct signing_key *manifest_key;
+    struct signing_key *auto_sign_key; /* NULL: uploads are not signed by the server */
+    struct signing_trust release_trust;
+    struct ota_token_key ota_key;
+    unsigned char seal_key[32]; /* crypto.seal */
+    char *mqtt_ca;              /* PEM text, or NULL */
+    /* What reaches every worker, or another one; any thread. */
+    void (*poke_offers)(const struct services *services);
+    void (*revoke_session)(const struct services *services, const char *sid);
+    /* Sums up the metrics of all workers; cb on `worker`, never inline; it owns the text. */
+    void (*scrape)(const struct services *services, struct worker *worker,
+                   void (*cb)(void *arg, char *text, size_t len), void *arg);
+    void *app; /* main.c's */
+};
+
+struct runtime {
+    const struct services *services;
+    struct worker *worker;
+    struct pg *pg;
+    struct redis *redis;
+    struct metrics *metrics;
+    struct revocations *revocations;
+    struct generation *current;
+    struct watch watch;
+    struct buffer out;         /* answers are written here */
+    struct interned *interned; /* labels of metrics (request_intern) */
+};

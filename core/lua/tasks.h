@@ -1,0 +1,22 @@
+/* What scripts do without being asked over HTTP: tasks at intervals, and the handler of what devices told. */
+#pragma once
+#include "fleet/ingest.h"
+#include "lua/generation.h"
+
+/* Take what a file returned, on top of the stack. Protected call only. */
+void tasks_add(struct generation *generation, lua_State *L, const struct bundle_file *file);
+void tasks_set_status_handler(struct generation *generation, lua_State *L);
+
+/* Runs the tasks of the generation in force, each at its interval and never twice at once. One worker of the
+ * process does this. */
+struct tasks;
+struct tasks *tasks_new(struct runtime *runtime);
+void tasks_stop(struct tasks *tasks); /* starts no more */
+bool tasks_idle(const struct tasks *tasks);
+void tasks_free(struct tasks *tasks);
+
+/* Hands changes to scripts/topics/status.lua: all of one loop turn in one call. */
+struct changes;
+struct changes *changes_new(struct runtime *runtime);
+void changes_free(struct changes *changes);
+void changes_take(struct changes *changes, struct ingest_change *change);

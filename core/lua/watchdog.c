@@ -1,0 +1,128 @@
+#include "lua/watchdog.h"
+#include "base/mem.h"
+#include "net/timer.h"
+#include <lauxlib.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <time.h>
+
+enum { LOOK_EVERY = 50, MOST_WATCHES = 64 };
+
+/* The signal handler has no argument: the worker's watch must be found from its thread. */
+static _Thread_local struct watch *watch_of_thread;
+
+struct watchdog {
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    pthread_t thread;
+    bool stopping;
+    size_t count;
+    struct watch *watches[MOST_WATCHES];
+};
+
+static void on_hook(lua_State *L, lua_Debug *activation)
+{
+    struct watch *watch = watch_of_thread;
+    uint64_t entered = watch->entered;
+    if (entered == 0 || watch->running != L || clock_ms() - entered < watch->limit) {
+        lua_sethook(L, NULL, 0, 0); /* that call ended, this is another */
+        return;
+    }
+    luaL_error(L, "ran longer than %I ms", (LUAI_UACINT)watch->limit);
+}
+
+static void on_signal(int number)
+{
+    lua_State *L = watch_of_thread == NULL ? NULL : watch_of_thread->running;
+    if (L != NULL)
+        lua_sethook(L, on_hook, LUA_MASKCOUNT, 1);
+}
+
+static void look(struct watchdog *watchdog)
+{
+    uint64_t now = clock_ms();
+    for (size_t i = 0; i < watchdog->count; i++) {
+        struct watch *watch = watchdog->watches[i];
+        uint64_t entered = watch->entered;
+        if (entered != 0 && now > entered && now - entered >= watch->limit)
+            pthread_kill(watch->thread, SIGURG);
+    }
+}
+
+static void *run(void *arg)
+{
+    struct watchdog *watchdog = arg;
+    pthread_mutex_lock(&watchdog->lock);
+    while (!watchdog->stopping) {
+        struct timespec until;
+        clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_nsec += LOOK_EVERY * 1000000;
+        if (until.tv_nsec >= 1000000000) {
+            until.tv_sec++;
+            until.tv_nsec -= 1000000000;
+        }
+        pthread_cond_timedwait(&watchdog->wake, &watchdog->lock, &until);
+        look(watchdog);
+    }
+    pthread_mutex_unlock(&watchdog->lock);
+    return NULL;
+}
+
+struct watchdog *watchdog_new(void)
+{
+    struct watchdog *watchdog = x_new(struct watchdog);
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+    sigaction(SIGURG, &action, NULL);
+    pthread_mutex_init(&watchdog->lock, NULL);
+    pthread_cond_init(&watchdog->wake, NULL);
+    if (pthread_create(&watchdog->thread, NULL, run, watchdog) != 0)
+        abort();
+    return watchdog;
+}
+
+void watchdog_free(struct watchdog *watchdog)
+{
+    pthread_mutex_lock(&watchdog->lock);
+    watchdog->stopping = true;
+    pthread_cond_signal(&watchdog->wake);
+    pthread_mutex_unlock(&watchdog->lock);
+    pthread_join(watchdog->thread, NULL);
+    pthread_cond_destroy(&watchdog->wake);
+    pthread_mutex_destroy(&watchdog->lock);
+    free(watchdog);
+}
+
+void watchdog_watch(struct watchdog *watchdog, struct watch *watch)
+{
+    watch->thread = pthread_self();
+    watch_of_thread = watch;
+    pthread_mutex_lock(&watchdog->lock);
+    if (watchdog->count == MOST_WATCHES)
+        abort();
+    watchdog->watches[watchdog->count++] = watch;
+    pthread_mutex_unlock(&watchdog->lock);
+}
+
+void watchdog_unwatch(struct watchdog *watchdog, struct watch *watch)
+{
+    pthread_mutex_lock(&watchdog->lock);
+    for (size_t i = 0; i < watchdog->count; i++) {
+        if (watchdog->watches[i] == watch)
+            watchdog->watches[i] = watchdog->watches[--watchdog->count];
+    }
+    pthread_mutex_unlock(&watchdog->lock);
+    watch_of_thread = NULL;
+}
+
+void watch_enter(struct watch *watch, lua_State *L)
+{
+    watch->running = L;
+    watch->entered = clock_ms();
+}
+
+void watch_leave(struct watch *watch)
+{
+    watch->entered = 0;
+    watch->running = NULL;
+}

@@ -1,0 +1,34 @@
+/* Ends calls into Lua that compute for too long.
+ *
+ * A count hook that is always set makes Lua several times slower, so none is set while all is well: a thread
+ * looks at every worker some 20 times a second and signals one that has stood in the same call for too long;
+ * the handler, on the worker's own thread, sets a hook that raises an error at each further instruction, so
+ * that no pcall can swallow it for good. This is how lua.c itself stops on Ctrl-C. The hook checks the time
+ * again, for the call may have ended meanwhile.
+ *
+ * A C function that loops without returning to Lua is out of reach: those that could are bounded (sandbox.c).
+ */
+#pragma once
+#include <lua.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdint.h>
+
+struct watchdog;
+
+struct watch {                /* one per worker */
+    _Atomic uint64_t entered; /* clock_ms() of the running call; 0: none */
+    lua_State *_Atomic running;
+    uint64_t limit; /* ms */
+    pthread_t thread;
+};
+
+struct watchdog *watchdog_new(void);
+void watchdog_free(struct watchdog *watchdog);
+/* From the worker's own thread, once; unwatch before the watch's memory goes. */
+void watchdog_watch(struct watchdog *watchdog, struct watch *watch);
+void watchdog_unwatch(struct watchdog *watchdog, struct watch *watch);
+
+/* Around each entry into Lua. Entries do not nest. */
+void watch_enter(struct watch *watch, lua_State *L);
+void watch_leave(struct watch *watch);
