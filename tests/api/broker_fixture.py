@@ -186,9 +186,15 @@ class Mosquitto:
 
     def start(self):
         self.spawn()
-        wait_until(lambda: listening(self.port) or self.process.poll() is not None, what="Mosquitto up")
+        wait_until(lambda: self.process.poll() is not None or (listening(self.port) and self.catches_sigterm()),
+                   what="Mosquitto up")
         assert self.process.poll() is None, self.text()
         return self
+
+    def catches_sigterm(self):
+        """It listens a moment before it sets up its signal handlers."""
+        status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.search(r"SigCgt:\s*(\w+)", status).group(1), 16) >> (signal.SIGTERM - 1) & 1
 
     def kill(self):
         self.process.kill()

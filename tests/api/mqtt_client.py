@@ -61,8 +61,10 @@ class Client:
         return bool(self.lost)
 
     def close(self):
-        self.paho.disconnect()
-        self.paho.loop_stop()
+        if self.paho:
+            self.paho.disconnect()
+            self.paho.loop_stop()
+            self.paho = None  # and with it three descriptors
 
     def drop(self):
         """Goes without a word, so that the broker sends the will."""
