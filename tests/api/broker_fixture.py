@@ -61,6 +61,8 @@ class Postgres:
         subprocess.run(as_service_user([PG_BIN / "initdb", "-D", self.data, "-U", "otad", "-A", "trust", "--no-sync"]),
                        check=True, stdout=subprocess.DEVNULL)
         self.start()
+
+    def migrate(self):
         self.sql("create database otad", database="postgres")
         for migration in sorted((ROOT / "sql/migrations").glob("*.sql")):
             subprocess.run(["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", self.url, "-f", migration],
@@ -175,7 +177,7 @@ class Mosquitto:
         found = re.search(r"libasan\.so\S* => (\S+)", libraries)
         if not found:
             return dict(os.environ)
-        return dict(os.environ, LD_PRELOAD=found.group(1), ASAN_OPTIONS="detect_leaks=0:abort_on_error=1",
+        return dict(os.environ, LD_PRELOAD=f"{found.group(1)}:{PLUGIN.parent}/otad_auth_preload.so", ASAN_OPTIONS="detect_leaks=0:abort_on_error=1",
                     UBSAN_OPTIONS="print_stacktrace=1")
 
     def spawn(self):
@@ -204,8 +206,13 @@ class Mosquitto:
         if self.process is None:
             return
         self.process.send_signal(signal.SIGTERM)
-        code = self.process.wait(20)
-        self.process = None
+        try:
+            code = self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise
+        finally:
+            self.process = None
         text = self.text()
         assert "AddressSanitizer" not in text and "runtime error" not in text, text
         assert code == 0, (code, text)
@@ -225,9 +232,15 @@ class Broker:
             shutil.chown(self.directory, SERVICE_USER)
         self.passwords = {}
         self.mosquitto = self.redis = self.pg = None
-        self.pg = Postgres(self.directory)
-        self.redis = Redis(self.directory)
-        self.mosquitto = Mosquitto(self.directory, self.pg.url, self.redis.url, options).start()
+        try:
+            self.pg = Postgres(self.directory)
+            self.pg.migrate()
+            self.redis = Redis(self.directory)
+            self.mosquitto = Mosquitto(self.directory, self.pg.url, self.redis.url, options)
+            self.mosquitto.start()
+        except BaseException:
+            self.stop()
+            raise
 
     def stop(self):
         try:
