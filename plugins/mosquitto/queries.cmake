@@ -1,0 +1,28 @@
+# cmake -DIN=broker.sql -DOUT=queries.h -P queries.cmake
+# Makes a header of the named statements of a file under sql/queries: `-- name: broker_get` becomes
+# SQL_BROKER_GET. Comments are dropped, lines joined.
+file(STRINGS ${IN} lines)
+set(name "")
+set(header "/* Made from a file under sql/queries by queries.cmake: change that one. */\n#pragma once\n")
+foreach(line IN LISTS lines)
+  if(line MATCHES "^-- name: ([a-z0-9_]+)$")
+    string(TOUPPER "${CMAKE_MATCH_1}" name)
+  elseif(line MATCHES "^--" OR line STREQUAL "")
+    continue()
+  elseif(name STREQUAL "")
+    message(FATAL_ERROR "${IN}: a statement without a name: ${line}")
+  else()
+    # file(STRINGS) hides a closing semicolon in an escaped one; the protocol wants none.
+    string(REGEX REPLACE "\\\\?;$" "" line "${line}")
+    string(REPLACE "\\" "\\\\" line "${line}")
+    string(REPLACE "\"" "\\\"" line "${line}")
+    string(APPEND sql_${name} "${line} ")
+    list(APPEND names ${name})
+  endif()
+endforeach()
+list(REMOVE_DUPLICATES names)
+foreach(name IN LISTS names)
+  string(STRIP "${sql_${name}}" text)
+  string(APPEND header "#define SQL_${name} \"${text}\"\n")
+endforeach()
+file(WRITE ${OUT} "${header}")
