@@ -45,7 +45,8 @@ struct device {
 struct run {
     int epoll;
     struct device *devices;
-    unsigned count, messages, window, seq, finished;
+    unsigned count, window, seq, finished;
+    unsigned messages;       /* of each device in a run; 0 while connecting */
     unsigned long published; /* the payload's heap and uptime move with it */
 };
 
@@ -119,9 +120,13 @@ static size_t put_publish(struct run *run, const struct device *device, unsigned
     return len + 3;
 }
 
-static void set_low_water(struct device *device, int bytes)
+/* Next wake-up: when half of the window has come free, or at the end all of it. */
+static void await_replies(struct run *run, struct device *device)
 {
-    if (device->low_water != bytes) {
+    unsigned open = device->sent - device->acknowledged;
+    unsigned wanted = device->sent < run->messages ? open - run->window / 2 : open;
+    int bytes = REPLY * (int)wanted - (int)device->reply_len;
+    if (wanted > 0 && device->low_water != bytes) {
         device->low_water = bytes;
         if (setsockopt(device->fd, SOL_SOCKET, SO_RCVLOWAT, &bytes, sizeof(bytes)) != 0)
             die("SO_RCVLOWAT");
@@ -137,9 +142,7 @@ static void publish_batch(struct run *run, struct device *device)
         device->sent++;
     }
     write_all(device->fd, batch, len);
-    unsigned open = device->sent - device->acknowledged;
-    unsigned half = run->window / 2 > 0 ? run->window / 2 : 1;
-    set_low_water(device, REPLY * (int)(open < half ? open : half));
+    await_replies(run, device);
 }
 
 static void take_reply(struct run *run, struct device *device)
@@ -170,11 +173,12 @@ static void on_readable(struct run *run, struct device *device)
             take_reply(run, device);
         }
     }
-    unsigned open = device->sent - device->acknowledged;
-    if (device->sent < run->messages && open <= run->window / 2)
+    if (run->messages == 0)
+        return; /* connecting */
+    if (device->sent < run->messages && device->sent - device->acknowledged <= run->window / 2)
         publish_batch(run, device);
-    else if (open > 0)
-        set_low_water(device, REPLY * (int)(open < run->window / 2 ? open : 1));
+    else
+        await_replies(run, device);
 }
 
 /* Until every device has finished: connected, or had its last message acknowledged. */
@@ -222,11 +226,11 @@ int main(int argc, char **argv)
         return 2;
     }
     struct sockaddr_in broker = {.sin_family = AF_INET, .sin_port = htons((uint16_t)number(argv[2]))};
+    unsigned messages = number(argv[5]);
     struct run run = {.epoll = epoll_create1(EPOLL_CLOEXEC),
                       .count = number(argv[4]),
-                      .messages = number(argv[5]),
                       .window = number(argv[6])};
-    if (inet_pton(AF_INET, argv[1], &broker.sin_addr) != 1 || run.count == 0 || run.messages == 0 ||
+    if (inet_pton(AF_INET, argv[1], &broker.sin_addr) != 1 || run.count == 0 || messages == 0 ||
         run.window == 0 || run.window > WINDOW_MAX) {
         fputs("bench-publish: HOST is an IPv4 address, the numbers above zero, WINDOW up to 100\n", stderr);
         return 2;
@@ -242,6 +246,7 @@ int main(int argc, char **argv)
     puts("ready");
     fflush(stdout);
 
+    run.messages = messages;
     char line[32];
     while (fgets(line, sizeof(line), stdin) != NULL) {
         run.seq = number(line);
