@@ -20,6 +20,7 @@ import subprocess
 import tempfile
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -249,13 +250,14 @@ class OtadServices(Services):
         self.ports = {name: free_port() for name in names}
         self.var = lab.dir / "var"
         self.env = os.environ | {f"OTAD_{name}_PORT": str(port) for name, port in self.ports.items()} | {
-            "OTAD_VAR": str(self.var), "OTAD_AUTH_ACCESS_TTL": "24h"}
-        for name in ("PORT", "DATABASE_URL", "REDIS_URL", "MQTT_URL"):
+            "OTAD_VAR": str(self.var), "OTAD_BUILD": str(lab.build), "OTAD_AUTH_ACCESS_TTL": "24h"}
+        for name in ("PORT", "DATABASE_URL", "REDIS_URL", "MQTT_URL", "OTAD_PUBLIC_URL"):
             self.env.pop(name, None)
         lab.stack.callback(self.up, "--stop")
         if (done := self.up("--detach")).returncode != 0:
             raise Broken(f"conf/up: {done.stdout[-2000:]}")
-        self.database_url = f"postgresql://otad@127.0.0.1:{self.ports['PG']}/otad"
+        password = urllib.parse.quote((self.var / "keys/postgresql.password").read_text().strip())
+        self.database_url = f"postgresql://otad:{password}@127.0.0.1:{self.ports['PG']}/otad"
         self.otad_url = f"http://127.0.0.1:{self.ports['HTTP']}"
         # The first account of an empty installation becomes operator.
         self.operator, self.owner = (
@@ -271,24 +273,15 @@ class OtadServices(Services):
 
     def counting_broker(self):
         """otad's broker once more, with its configuration and plugin, but on other ports and without otad."""
-        conf = next(iter(sorted(self.var.rglob("mosquitto*.conf"))), None)
-        if conf is None:
-            raise Broken(f"no mosquitto.conf under {self.var}")
-        place = self.lab.dir / "counting"
-        place.mkdir(mode=0o777)
-        place.chmod(0o777)
+        data = self.lab.dir / "counting"
+        data.mkdir()
         ports = {str(port): str(free_port()) for port in self.ports.values()}
-        text = re.sub(r"^(listener )(\d+)", lambda m: m[1] + ports[m[2]], conf.read_text(), flags=re.M)
-        text = re.sub(r"^(persistence_location|pid_file|log_dest file) .*", rf"\1 {place}/\1", text, flags=re.M)
-        text = text.replace(f"{place}/persistence_location", f"{place}/").replace("/log_dest file", "/log")
-        own = self.lab.dir / "counting.conf"
-        own.write_text(text)
+        text = (self.var / "run/mosquitto.conf").read_text()
+        text = re.sub(r"^(listener )(\d+)", lambda m: m[1] + ports[m[2]], text, flags=re.M)
+        text = re.sub(r"^persistence_location .*", f"persistence_location {data}/", text, flags=re.M)
+        conf = self.lab.dir / "counting.conf"
+        conf.touch(0o600)
+        conf.write_text(text)
         port = int(ports[str(self.ports["MQTT"])])
-        self.lab.serve("mosquitto", ["mosquitto", "-c", own], port)
-        return port, "otad", self.broker_password()
-
-    def broker_password(self):
-        found = sorted(self.var.glob("**/mqtt*pass*"))
-        if not found:
-            raise Broken(f"no password for the broker under {self.var}")
-        return found[0].read_text().strip()
+        self.lab.serve("mosquitto", ["mosquitto", "-c", conf], port)
+        return port, "otad", (self.var / "keys/mqtt.password").read_text().strip()

@@ -17,6 +17,7 @@ from lab import HERE, Broken, call, cpu_seconds, fetch, free_port, listeners, me
 DEVICES, PUBLISHERS = 100_000, 1_000
 WINDOW = 16  # unacknowledged messages a device
 IMAGE_SIZE = 1_300_000
+DOWNLOADS = 16, 64  # at once
 
 
 @dataclasses.dataclass
@@ -289,7 +290,7 @@ def download(lab, services, options):
             raise Broken(f"{url} does not give the image")
     pids = {name: listeners(int(url.split(":")[2].split("/")[0])) for name, url in subjects.items()}
     tables = []
-    for connections in options.connections:
+    for connections in DOWNLOADS:
         runs = {name: [] for name in subjects}
         for name in in_turn(subjects, options.rounds):
             runs[name].append(measured(pids[name], lambda: wrk(subjects[name], connections, options.seconds)))
