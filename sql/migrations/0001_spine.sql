@@ -8,6 +8,35 @@ create table users (
   created_at  timestamptz not null default now()
 );
 
+-- The first account of an empty installation becomes operator. A statement in here sees what was committed while
+-- it waited for the lock, so two first accounts at once cannot both be it.
+create function promote_first_user() returns trigger language plpgsql as $$
+begin
+  if not exists (select from users) then
+    perform pg_advisory_xact_lock(hashtext('otad first user'));
+    if not exists (select from users) then
+      new.role := 'operator';
+    end if;
+  end if;
+  return new;
+end $$;
+create trigger users_first before insert on users for each row execute function promote_first_user();
+
+-- Failed logins of an account or an address: 'account:<email>', 'address:<address>'. Every attempt costs a password
+-- hash anyway, so this needs no faster place, and it holds whatever becomes of Redis.
+create table login_failures (
+  key  text primary key,
+  at   timestamptz[] not null                     -- within the last window, oldest first
+);
+
+-- Seconds until `key` may try again after `most` failures within `span` seconds; 0: now.
+create function login_wait(key text, most int, span float8) returns int language sql stable as $$
+  select coalesce(max(ceil(extract(epoch from t - now()) + span)), 0)::int
+  from (select t from login_failures f, unnest(f.at) t
+        where f.key = login_wait.key and t > now() - span * interval '1 second'
+        order by t desc offset most - 1 limit 1) nth
+$$;
+
 -- One row a login. The access tokens of a session carry its id as `sid`.
 create table sessions (
   id              uuid primary key default gen_random_uuid(),
@@ -19,6 +48,27 @@ create table sessions (
 );
 create index sessions_user on sessions (user_id);
 create index sessions_revoked on sessions (revoked_at) where revoked_at is not null;
+
+-- Tells every instance (channel otad_sessions, payload the session's id) that its access tokens are worthless.
+create function notify_session() returns trigger language plpgsql as $$
+begin
+  perform pg_notify('otad_sessions', old.id::text);
+  return null;
+end $$;
+create trigger sessions_revoked after update of revoked_at on sessions for each row
+  when (old.revoked_at is null and new.revoked_at is not null) execute function notify_session();
+create trigger sessions_deleted after delete on sessions for each row
+  when (old.revoked_at is null and old.expires_at > now()) execute function notify_session();
+
+-- Whoever changes a password, or takes the role of operator away, ends the account's sessions.
+create function end_sessions() returns trigger language plpgsql as $$
+begin
+  update sessions set revoked_at = now() where user_id = new.id and revoked_at is null;
+  return null;
+end $$;
+create trigger users_changed after update of password, role on users for each row
+  when (old.password <> new.password or (old.role = 'operator' and new.role <> 'operator'))
+  execute function end_sessions();
 
 -- Heartbeats change status, last_seen, telemetry and their like; none of these is indexed and pages keep
 -- room, so that such an update stays on its page (heap-only).
@@ -91,7 +141,8 @@ create table updates (
   progress      smallint not null default 0 check (progress between 0 and 100),
   reason        text,
   created_at    timestamptz not null default now(),
-  updated_at    timestamptz not null default now()
+  updated_at    timestamptz not null default now(),  -- of the last report or decision
+  taken_at      timestamptz                          -- first report of the device about it
 );
 -- At most one update of a device is under way, whatever races.
 create unique index updates_under_way on updates (device_id)
@@ -111,6 +162,7 @@ create table offers (
   published_at  timestamptz                       -- null: still to be published
 );
 create index offers_unpublished on offers (changed_at) where published_at is null;
+create index offers_standing on offers (expires_at) where payload <> '';
 
 create table device_logs (
   id         bigint generated always as identity,

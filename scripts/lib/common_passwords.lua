@@ -1,0 +1,91 @@
+-- Passwords of ten characters and more among those most often found in leaks, lower case; shorter ones are refused by
+-- their length. Returns a set.
+
+local common = {}
+
+for word in ([[
+0000000000 0102030405 0123456789 0987654321 1020304050 1029384756 1111111111 1111122222 1122334455
+112233445566 1212121212 1213141516 1231231231 123123123123 1234512345 1234554321 1234567890 12345678900
+123456789012 1234567890a 1234567890q 1234567890qwe 1234567891 12345678910 123456789123 1234567899 123456789a
+123456789q 1234qwer1234 1234qwerasdf 123abc123abc 123asd123asd 123qwe123qwe 123qwe456rty 123qweasdzxc
+1357924680 1a2b3c4d5e 1a2s3d4f5g 1q2w3e4r5t 1q2w3e4r5t6y 1qaz1qaz1qaz 1qaz2wsx3edc 1qaz2wsx3edc4rfv
+1qaz@wsx3edc 1qazxsw23edc 2468013579 2wsx3edc4rfv 3141592653 3141592654 3edc4rfv5tgb 5555555555 7777777777
+9876543210 987654321a 9999999999 a123456789 a1234567890 a1b2c3d4e5 a1s2d3f4g5 aa12345678 aa123456789
+aaa1234567 aaaaaaaaaa abc1234567 abc12345678 abc123456789 abc123abc123 abcabcabc1 abcd123456 abcd1234567
+abcde12345 abcdef1234 abcdef123456 abcdefghij admin12345 admin123456 admin1234567 admin@1234 adminadmin
+adminadmin1 adminadmin123 administrador administrator administrator1 alejandra1 alejandro1 alejandro123
+alexander1 alexander12 alexander123 alexandra1 alexandria alhamdulillah america123 andrew1234 android123
+anthony123 argentina1 arsenal123 asd123asd123 asdasdasdasd asdf1234asdf asdfasdfasdf asdfghjkl1 asdfghjkl123
+asdfghjkl; asdfjkl123 asdfqwer1234 ashley1234 asshole123 australia1 autumn2022 autumn2023 az1234567890
+azerqsdfwxcv azerty1234 azerty12345 azerty123456 azertyuiop azertyuiop1 azertyuiop123 babygirl10 babygirl11
+babygirl12 babygirl123 babygirl13 babygirl14 babygirl15 badass1234 bangladesh barcelona1 barcelona10
+barcelona12 barcelona123 baseball10 baseball11 baseball12 baseball123 basketball basketball1 basketball12
+basketball2 basketball23 batman1234 batman12345 bayernmunchen beautiful1 beautiful12 beautiful123 beautiful2
+benjamin12 benjamin123 birmingham bismillah1 bismillah786 bitch12345 blackberry blackberry1 blessed123
+blessings1 blink18200 blueberry1 bmwm312345 brasil1234 bullshit12 buttercup1 buttercup12 butterfly1
+butterfly12 butterfly123 butterfly2 butterfly7 california california1 canada1234 changeit123 changeme12
+changeme123 changeme1234 changemenow charlie123 cheerleader cheerleader1 cheesecake cheesecake1 chelsea123
+chelseafc1 chevrolet1 chickenwing chocolate1 chocolate12 chocolate123 chocolate2 chocolate3 christian1
+christian123 christine1 christmas1 christmas12 christmas25 christopher christopher1 cinderella cinderella1
+computer12 computer123 computer1234 contrasena contrasena1 contrasena123 contraseña contraseña1 cookie1234
+corvette12 cricket123 cristiano1 cristiano7 daniel1234 december12 december123 december25 default123
+defaultpass deutschland doudou1234 dragon1234 dragon12345 dragonball dragonball1 dragonballz dragonfly1
+edwardcullen elizabeth1 elizabeth12 engineering england123 estrellita estrellita1 evanescence evertonfc1
+facebook12 facebook123 facebook1234 faithhopelove february14 fenerbahce fenerbahce1907 fernando12 fernando123
+ferrari123 feyenoord1 football10 football11 football12 football123 football1234 foreverlove francesco1
+freedom123 fuckfuckfuck fuckoff123 fuckyou123 fuckyou1234 fuckyou12345 fuckyoubitch galatasaray ginger1234
+godisgood1 godislove1 google1234 google12345 gorgeous123 greenday123 guadalupe1 guest12345 guest123456
+gymnastics hallelujah hallelujah1 hallo12345 hallo123456 halloween1 halloween31 harley1234 harleydavidson
+hello12345 hello123456 hello1234567 hellohello hellohello1 hellokitty hellokitty1 hellokitty2 helloworld
+helloworld1 hockey1234 hotmail123 hunter1234 ichliebedich ilovegod123 ilovehim123 ilovejesus ilovejustin
+ilovemusic ilovemydad ilovemyfamily ilovemylife ilovemymom ilovemyself ilovepizza iloveu1234 iloveyou!!
+iloveyou12 iloveyou123 iloveyou1234 iloveyou13 iloveyou14 iloveyou143 iloveyou2! iloveyou22 iloveyou4ever
+iloveyou69 iloveyoubaby iloveyouforever iloveyousomuch india12345 indonesia1 instagram1 instagram123
+internet12 internet123 iphone1234 january123 jennifer12 jennifer123 jessica123 jesus12345 jesuschrist
+jesuschrist1 jesusisking jesusislord jesuslives jesuslovesme jetaime123 jonathan12 jonathan123 jordan1234
+joshua1234 justinbieber justinbieber1 juventus12 juventus123 juventus1897 katherine1 kawasaki12 killer1234
+killer12345 lamborghini lamborghini1 lastfm1234 letmein123 letmein1234 letmeinnow letmeinplease linkedin123
+linkedinlinkedin linkinpark linkinpark1 liverpool1 liverpool12 liverpool123 liverpoolfc loveforever
+lovelovelove lovely1234 loveyou123 manchester manchester1 manchesterunited margarita1 mariposa12 mariposa123
+marseille1 marseille13 master1234 master12345 matthew123 mercedes12 mercedes123 metallica1 metallica123
+mexico1234 michael123 michael1234 michaeljackson michelle12 michelle123 microsoft1 microsoft123 minecraft1
+minecraft12 minecraft123 mividaeres mohammad12 mohammed123 monkey1234 monkey12345 monkeymonkey motdepasse
+motdepasse1 motherfucker motherfucker1 motorola12 muhammad123 mustang123 mustang1965 mypassword mypassword1
+mypassword123 mysql12345 nathaniel1 nevermind1 newpassword newpassword1 newzealand nickjonas1 nicole1234
+ninja12345 nintendo123 nintendo64 nokia12345 nopassword november11 november12 october123 october31!
+onedirection onedirection1 oracle1234 p4ssw0rd123 p@$$w0rd123 p@ssw0rd12 p@ssw0rd123 p@ssw0rd1234 p@ssword12
+p@ssword123 pa$$w0rd12 pa$$w0rd123 pa$$word123 pakistan12 pakistan123 pakistan786 pass123456 pass1234567
+pass12345678 pass123word passpass123 passphrase passport12 passw0rd12 passw0rd123 passw0rd123! passw0rd1234
+password!1 password.1 password00 password01 password1! password10 password11 password111 password12
+password12! password123 password123! password1234 password12345 password123456 password13 password2010
+password2020 password2021 password2022 password2023 password2024 password21 password22 password69 password77
+password88 password99 password@1 password@123 passwordpassword passwort12 passwort123 passwort1234
+peanutbutter pepper1234 philippines pineapple1 pineapple12 playstation playstation1 playstation2 playstation3
+pokemon123 pokemon1234 porsche911 praisegod1 precious12 princesa12 princesa123 princess01 princess11
+princess12 princess123 princess13 q1q2q3q4q5 q1w2e3r4t5 q1w2e3r4t5y6 qwe123qwe123 qweasd123456 qweasdzxc123
+qwer1234qwer qwerasdfzxcv qwert12345 qwerty123! qwerty1234 qwerty12345 qwerty12345! qwerty123456 qwerty1234567
+qwertyasdf qwertyasdfgh qwertyqwerty qwertyuiop qwertyuiop1 qwertyuiop12 qwertyuiop123 qwertyuiop[]
+qwertyzxcvb qwertz1234 qwertz12345 qwertz123456 qwertzuiop qwertzuiop1 raspberry1 raspberrypi realmadrid
+realmadrid1 realmadrid7 robert1234 ronaldinho ronaldo123 ronaldo777 root123456 rootroot123 samantha12
+samantha123 samsung123 samsung1234 samsunggalaxy schalke04! schatz1234 sebastian1 sebastian12 secret1234
+secret12345 september1 september11 september12 server1234 shadow1234 shadow12345 shithead12 singapore1
+skateboard skateboarding skyline123 slipknot123 slipknot666 snowboard1 snowboarding soccer1234 soccer12345
+spiderman1 spiderman12 spiderman123 spring2022 spring2023 spring2024 starwars12 starwars123 starwars77
+stephanie1 stephanie12 strawberry strawberry1 strawberry2 subaru1234 subhanallah summer1234 summer2020
+summer2021 summer2022 summer2023 summer2024 sunshine11 sunshine12 sunshine123 superman12 superman123
+superuser1 supervisor sweetheart sweetheart1 taylorswift teamo12345 teamomucho teamomucho1 teamoteamo1
+technology temporary1 temporary123 temppass123 tennis1234 tequiero12 tequiero123 tequieromucho test123456
+test1234567 test12345678 test1234test tester1234 testing123 testing1234 testpassword testtest12 testtest123
+testtesttest thepassword thomas1234 tigger1234 tigger12345 tinkerbell tinkerbell1 tinkerbell2 topsecret1
+topsecret123 trustno1trustno1 trustnoone twilight12 undertaker undertaker1 undertaker619 universal1 university
+university1 user123456 user12345678 username123 valentina1 vampire123 veronica12 victoria12 victoria123
+volkswagen volkswagen1 volleyball volleyball1 volleyball2 wachtwoord wachtwoord1 washington washington1
+washingtondc watermelon watermelon1 watermelon2 wednesday1 welcome123 welcome123! welcome1234 welcome12345
+welcome2020 welcome2021 welcome2022 welcome2023 welcome2024 welcome@123 welkom0123 welkom1234 welkom12345
+whatever12 whatever123 winter2020 winter2021 winter2022 winter2023 winter2024 yahoo12345 yamaha1234 youtube123
+zaq12wsxcde zaq1xsw2cde3 zaq1zaq1zaq1 zombie1234 zxcvbnm,./ zxcvbnm123 zxcvbnm1234 zxcvbnm12345 zxcvbnmasd
+]]):gmatch("%S+") do
+  common[word] = true
+end
+
+return common

@@ -1,0 +1,47 @@
+-- Says in words why a device is, or is not, being updated.
+
+local function seen(device)
+  if not device.last_seen then return "It has never been heard of." end
+  if device.status == "online" then return "It is online." end
+  return ("It is offline; it was last heard of at %s."):format(device.last_seen)
+end
+
+local UNDER_WAY = {
+  pending = function(_, offer)
+    if offer and offer.published_at then return "The offer waits at the broker for the device." end
+    return "The offer is signed and about to be published."
+  end,
+  offered = function() return "The device has the offer and has not begun to download." end,
+  downloading = function(u) return ("The device has downloaded %d %%."):format(u.progress) end,
+  installing = function(u)
+    if u.reason then return ("It is not done yet: %s."):format(u.reason) end
+    return "The device has downloaded all; it verifies the image, restarts, and must confirm the new version."
+  end,
+}
+
+local ENDED = {
+  succeeded = "succeeded", failed = "failed", rolled_back = "was rolled back by the device",
+  rejected = "was rejected by the device", timed_out = "timed out", cancelled = "was cancelled",
+}
+
+-- device: status, last_seen, firmware_version. update: the newest, or nil. offer: what stands for it, or nil.
+return function(device, update, offer)
+  local parts = {}
+  if not update then
+    parts[1] = "No update of this device was ever ordered."
+  elseif UNDER_WAY[update.state] then
+    parts[1] = ("Update %d to version %s is under way (%s) since %s."):format(
+      update.id, update.version, update.state, update.created_at)
+    parts[2] = UNDER_WAY[update.state](update, offer)
+    if offer and offer.expires_at then parts[3] = ("Its offer is good until %s."):format(offer.expires_at) end
+  else
+    parts[1] = "No update is under way."
+    parts[2] = ("The last one, %d to version %s, %s at %s%s."):format(
+      update.id, update.version, ENDED[update.state], update.updated_at,
+      update.reason and ": " .. update.reason or "")
+  end
+  parts[#parts + 1] = ("The device runs %s."):format(device.firmware_version and
+    "version " .. device.firmware_version or "a version it has not told")
+  parts[#parts + 1] = seen(device)
+  return table.concat(parts, " ")
+end

@@ -1,0 +1,42 @@
+-- Refresh tokens: "<session id>.<secret>". The database keeps the SHA-256 of the one secret that is good now.
+
+local session = {}
+
+local COOKIE = "otad_refresh"
+local UUID = "^(%x%x%x%x%x%x%x%x%-%x%x%x%x%-%x%x%x%x%-%x%x%x%x%-%x%x%x%x%x%x%x%x%x%x%x%x)%.([%w_-]+)$"
+
+function session.new_secret()
+  local secret = crypto.random(32)
+  return secret, crypto.sha256(secret)
+end
+
+-- Session id and hash of the secret; nil for what is no refresh token.
+function session.read(token)
+  if type(token) ~= "string" or #token > 200 then return nil end
+  local sid, secret = token:match(UUID)
+  if not sid then return nil end
+  return sid:lower(), crypto.sha256(secret)
+end
+
+function session.cookie(value, life)
+  return ("%s=%s; Path=/auth; HttpOnly; Secure; SameSite=Strict; Max-Age=%d"):format(COOKIE, value, life)
+end
+
+-- The refresh token in a Cookie header (RFC 6265).
+function session.from_cookie(header)
+  return header and ("; " .. header):match(";%s*" .. COOKIE .. "=([%w._-]+)")
+end
+
+-- The answer to a login or refresh. user: id, role.
+function session.answer(user, sid, secret, with_cookie)
+  local token, life = jwt.sign { sub = user.id, role = user.role, sid = sid }
+  local body = { access_token = token, token_type = "Bearer", expires_in = life }
+  local refresh = sid .. "." .. secret
+  if with_cookie then
+    return 200, body, { ["set-cookie"] = session.cookie(refresh, math.floor(config["auth.refresh_ttl"])) }
+  end
+  body.refresh_token = refresh
+  return 200, body
+end
+
+return session

@@ -1,0 +1,85 @@
+-- Updates: whether a device may have a firmware, and the offers that tell it so.
+
+local update = {}
+
+local function known_elf(hash) -- some tools write none: zeros
+  return hash ~= nil and hash:find("[^0]") ~= nil
+end
+
+-- Whether the device runs this very image. By its hash only: versions do not tell images apart (ESP32.md).
+function update.runs(device, image)
+  return known_elf(image.elf_sha256) and device.elf_sha256 == image.elf_sha256
+    and (device.chip == nil or device.chip == image.chip)
+end
+
+-- Why the device may not have this image: a message, or nil. device: chip and secure_version (nil: not known).
+function update.refusal(device, image)
+  if device.chip and device.chip ~= image.chip then
+    return ("is for %s, and the device is an %s"):format(image.chip, device.chip)
+  end
+  if not image.release_signature then
+    return "has no release signature: no device would install it"
+  end
+  if device.secure_version and image.secure_version < device.secure_version then
+    return ("has secure version %d, below the %d of the image that runs: the device could not boot it")
+      :format(image.secure_version, device.secure_version)
+  end
+end
+
+-- Which of the images that have the version asked for is meant: image, or nil and a message.
+function update.choose(device, images)
+  if #images == 0 then return nil, "no firmware has this version" end
+  local fit = {}
+  for _, image in ipairs(images) do
+    if not device.chip or image.chip == device.chip then fit[#fit + 1] = image end
+  end
+  if #fit == 0 then return nil, "no firmware for " .. device.chip .. " has this version" end
+  if #fit == 1 then return fit[1] end
+  local same_project = {}
+  for _, image in ipairs(fit) do
+    if image.running then same_project[#same_project + 1] = image end
+  end
+  if #same_project == 1 then return same_project[1] end
+  return nil, "several firmwares have this version: name one by firmware_id"
+end
+
+-- The signed offer of an update, and when it ends (Unix seconds). image: as `update_firmware` gives it.
+function update.offer(id, device_id, image)
+  local issued = math.floor(now())
+  local expires = issued + math.floor(config["update.offer_ttl"])
+  return offers.manifest {
+    { "action", "install" },
+    { "update_id", id },
+    { "device_id", device_id },
+    { "version", image.version },
+    { "chip", image.chip },
+    { "size", image.size },
+    { "sha256", image.sha256 },
+    { "elf_sha256", image.elf_sha256 },
+    { "url", config["public_url"] .. "/ota/" .. offers.token(id) },
+    { "release_signature", image.release_signature },
+    { "release_key", image.release_key },
+    { "issued_at", issued },
+    { "expires_at", expires },
+  }, expires
+end
+
+-- Makes updates to one image, each with its offer, in one statement. devices: list of {id, firmware_version}.
+-- Returns the updates made: devices that have one under way are left out. nil and the violation where the image or
+-- a device is gone.
+function update.create(devices, image, rollout_id)
+  local list = {}
+  for i, row in ipairs(db.all("update_ids", #devices)) do
+    local device = devices[i]
+    local payload, expires = update.offer(row.id, device.id, image)
+    list[i] = {
+      id = row.id, device_id = device.id, firmware_id = image.id, rollout_id = rollout_id, version = image.version,
+      from_version = device.firmware_version, payload = payload, expires_at = expires,
+    }
+  end
+  local made, violation, constraint = db.all("updates_create", json.array(list))
+  if made and #made > 0 then offers.poke() end
+  return made, violation, constraint
+end
+
+return update

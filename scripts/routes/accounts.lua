@@ -1,0 +1,104 @@
+-- Accounts: register, log in, stay logged in, log out.
+
+local password = require "lib.password"
+local schema = require "lib.schema"
+local session = require "lib.session"
+local email = require "lib.email"
+
+local function failed_too_often(seconds)
+  fail(429, "Too many failed logins. Try again later.", { headers = { ["retry-after"] = math.max(seconds, 1) } })
+end
+
+local function register(req)
+  local address = req.body.email:lower()
+  local refusal = password.refusal(req.body.password, address)
+  if refusal then
+    fail(422, "This password is too easy to guess.", { errors = { { field = "password", message = refusal } } })
+  end
+  local user, problem = db.one("account_create", address, crypto.hash_password(req.body.password))
+  if problem then fail(409, "There is an account with this email address already.") end
+  return 201, { user = user }
+end
+
+-- Whether an account exists shows neither in the answer nor in its time. Failures are counted once the password
+-- was checked, and the count is looked at again then: guesses made in parallel gain nothing.
+local function login(req)
+  local address = req.body.email:lower()
+  local most, span = config["auth.max_failures"], config["auth.failure_window"]
+  local keys = { "account:" .. address, "address:" .. req.address }
+  local account = db.one("login_account", address, keys[1], keys[2], most, span)
+  if account.wait > 0 then failed_too_often(account.wait) end
+
+  if not crypto.verify_password(account.password, req.body.password) then
+    for _, row in ipairs(db.all("login_failed", keys[1], keys[2], span)) do
+      if row.failures > most then failed_too_often(math.ceil(span)) end
+    end
+    fail(401, "The email address or the password is wrong.")
+  end
+  local secret, hash = session.new_secret()
+  local made = db.one("session_create", account.id, hash, config["auth.refresh_ttl"], keys[1], keys[2], most, span)
+  if not made then failed_too_often(math.ceil(span)) end
+  return session.answer(account, made.sid, secret, req.body.cookie)
+end
+
+local check_refresh = schema.compile { refresh_token = { "string", max = 200 } }
+
+-- From the body, or, where that is empty, from the cookie. The second value tells which.
+local function refresh_token(req)
+  if #req.body == 0 then return session.from_cookie(req.header("cookie")), true end
+  if not (req.header("content-type") or ""):lower():find("^application/json") then
+    fail(415, "The body must be application/json.")
+  end
+  local value, message = json.decode(tostring(req.body))
+  if message then fail(400, "The body is not JSON: " .. message .. ".") end
+  local body, errors = check_refresh(value)
+  if errors then fail(422, "Some fields are not as they must be.", { errors = errors }) end
+  return body.refresh_token, false
+end
+
+local function refresh(req)
+  local token, is_cookie = refresh_token(req)
+  local sid, hash = session.read(token)
+  if sid then
+    local secret, next_hash = session.new_secret()
+    local user = db.one("session_refresh", sid, hash, next_hash, config["auth.refresh_ttl"])
+    if user and user.good then return session.answer(user, sid, secret, is_cookie) end
+    if user then sessions.revoke(sid) end -- a spent token: whoever has it, both must log in again
+  end
+  fail(401, "The refresh token is not good.")
+end
+
+local function logout(req)
+  db.run("session_revoke", req.user.sid)
+  sessions.revoke(req.user.sid)
+  return 204, nil, session.from_cookie(req.header("cookie")) and { ["set-cookie"] = session.cookie("", 0) } or nil
+end
+
+local function me(req)
+  local user = db.one("account_by_id", req.user.id)
+  if not user then fail(401, "This account is gone.") end
+  return 200, { user = user }
+end
+
+return {
+  {
+    method = "POST", path = "/auth/register", who = "anyone",
+    body = {
+      email = { "string", max = 254, check = email.refusal },
+      password = { "string", min = 10, max = 128 },
+    },
+    handler = register,
+  },
+  {
+    method = "POST", path = "/auth/login", who = "anyone",
+    body = {
+      email = { "string", max = 254 },
+      password = { "string", max = 1000 },
+      cookie = { "boolean", default = false },
+    },
+    handler = login,
+  },
+  { method = "POST", path = "/auth/refresh", who = "anyone", body = "raw", handler = refresh },
+  { method = "POST", path = "/auth/logout", who = "user", handler = logout },
+  { method = "GET", path = "/auth/me", who = "user", handler = me },
+}

@@ -1,0 +1,161 @@
+-- Firmware images: upload, list, download, delete.
+
+local download = require "lib.download"
+local page = require "lib.page"
+local schema = require "lib.schema"
+
+local ABOUT = {
+  version = {
+    "string", min = 1, max = 50, pattern = "^[^%c]+$", means = "1 to 50 printable characters", optional = true,
+  },
+  notes = { "string", max = 2000, optional = true },
+  signature = { "string", max = 100, optional = true },
+}
+local check_about = schema.compile(ABOUT)
+
+local function refuse(field, message, detail)
+  fail(422, detail or "Some fields are not as they must be.", { errors = { { field = field, message = message } } })
+end
+
+-- The bytes, and {version, notes, signature} as told in parts or in the query.
+local function read_upload(req)
+  if not req.parts then return req.body, req.query end
+  local file = req.parts.file
+  if type(file) ~= "table" then refuse("file", "must be the image, sent as a file") end
+  local told = {}
+  for name, part in pairs(req.parts) do
+    if name ~= "file" then told[name] = part end
+  end
+  for name, value in pairs(req.query) do
+    if told[name] ~= nil then refuse(name, "is given twice") end
+    told[name] = value
+  end
+  local about, errors = check_about(told)
+  if errors then fail(422, "Some fields are not as they must be.", { errors = errors }) end
+  return file.data, about
+end
+
+local function parse(data)
+  if #data > config["firmware.max_size"] then fail(413, "The image is larger than this server takes.") end
+  local image, problem = firmware.parse(data)
+  if image then return image end
+  fail(422, "This is not a sound ESP32 application image.", {
+    errors = { {
+      field = "file", message = ("%s: %s (at byte %d)"):format(problem.check, problem.message, problem.offset),
+      check = problem.check, offset = problem.offset,
+    } },
+  })
+end
+
+-- The release signature: what the uploader gives, else the server's own, else none. Signature and key id.
+local function release(image, version, given)
+  if not given then return firmware.sign(image.chip, version, image.sha256) end
+  local key = firmware.verify(image.chip, version, image.sha256, given)
+  if not key then refuse("signature", "is not by a trusted release key over this chip, version and image") end
+  return given, key
+end
+
+local function store(data)
+  local ok, problem = firmware.store(data)
+  if ok then return end
+  log.error("image cannot be stored", { error = problem })
+  if problem == "no_space" then fail(507, "There is no room for the image.") end
+  fail(503, "The image cannot be stored at the moment.")
+end
+
+-- A deletion may have taken the file between our store() and the row that now says it is there.
+local function make_sure_stored(row, data)
+  if not firmware.open(row.sha256) then store(data) end
+end
+
+-- The identical image again. One that had no release signature may get it now.
+local function known(row, image, about, data)
+  local signature, key = release(image, row.version, about.signature)
+  if signature then db.run("firmware_sign", row.id, signature, key) end
+  make_sure_stored(row, data)
+  return 200, { firmware = row }
+end
+
+local function conflict(image, version)
+  fail(409, ("Version %s of %s for %s exists with other bytes."):format(version, image.project, image.chip))
+end
+
+local function upload(req)
+  local data, about = read_upload(req)
+  local image = parse(data)
+  local row = db.one("firmware_by_sha256", image.sha256)
+  if row then return known(row, image, about, data) end
+
+  local version = about.version or image.version
+  if version == "" then refuse("version", "is missing, and the image names none") end
+  if db.one("firmware_by_version", image.chip, image.project, version) then conflict(image, version) end
+  local signature, key = release(image, version, about.signature)
+
+  store(data)
+  local made, violation, constraint = db.one("firmware_create", version, image.sha256, image.chip, image.project,
+    image.size, image.elf_sha256, image.secure_version, image.idf_version, image.min_chip_revision,
+    image.signature_kind, signature, key, about.notes, req.user.id)
+  if violation == "unique_violation" then -- somebody else was faster
+    row = db.one("firmware_by_sha256", image.sha256)
+    if not row then conflict(image, version) end
+    return known(row, image, about, data)
+  end
+  if violation then error("firmware_create: " .. constraint) end
+  make_sure_stored(made, data)
+  return 201, { firmware = made }
+end
+
+local function list(req)
+  local before = page.start(req, "firmware", 2147483647)
+  local rows = db.all("firmware_list", before, req.query.limit + 1, req.query.chip)
+  return page.answer(req, "firmware", rows, page.by_id)
+end
+
+local function find(req)
+  local row = db.one("firmware_by_id", req.params.id)
+  if not row then fail(404) end
+  return row
+end
+
+local function get(req)
+  return 200, find(req)
+end
+
+local function send(req)
+  local row = find(req)
+  local name = ("%s-%s-%s.bin"):format(row.project, row.version, row.chip):gsub("[^%w._-]", "_")
+  return download(row.sha256, { ["content-disposition"] = ('attachment; filename="%s"'):format(name) })
+end
+
+-- The file goes before the transaction ends: an upload of the same image waits for the row and then looks again
+-- whether its file is there.
+local function delete(req)
+  db.transaction(function(tx)
+    local row = tx.one("firmware_lock", req.params.id)
+    if not row then fail(404) end
+    if tx.one("firmware_needed", row.id).needed then fail(409, "An update under way needs this firmware.") end
+    tx.run("firmware_delete", row.id)
+    local ok, problem = firmware.remove(row.sha256)
+    if not ok and problem ~= "not_found" then
+      log.error("image cannot be removed", { sha256 = row.sha256, error = problem })
+      fail(503, "The image cannot be removed at the moment.")
+    end
+  end)
+  return 204
+end
+
+return {
+  {
+    method = "POST", path = "/firmware/upload", who = "operator",
+    body = "multipart", max_body = "firmware.max_size", query = ABOUT,
+    handler = upload,
+  },
+  {
+    method = "GET", path = "/firmware/list", who = "user",
+    query = page.query { chip = { "string", max = 50, optional = true } },
+    handler = list,
+  },
+  { method = "GET", path = "/firmware/:id", who = "user", handler = get },
+  { method = "GET", path = "/firmware/:id/download", who = "user", handler = send },
+  { method = "DELETE", path = "/firmware/:id/delete", who = "operator", handler = delete },
+}

@@ -1,0 +1,69 @@
+-- Accounts and their sessions. A key of login_failures is 'account:<email>' or 'address:<address>'.
+
+-- name: account_create
+insert into users (email, password) values ($1::text, $2::text)
+returning id, email, role, created_at;
+
+-- name: account_by_id read
+select id, email, role, created_at from users where id = $1::int;
+
+-- name: login_account read
+-- $1: email  $2, $3: keys  $4: failures allowed  $5: in this many seconds. Always one row.
+select u.id, u.role, u.password,
+       greatest(login_wait($2::text, $4::int, $5::float8), login_wait($3::text, $4::int, $5::float8)) as wait
+from (select) one left join users u on u.email = $1::text;
+
+-- name: login_failed
+-- $1, $2: keys, the account's first (all lock in this order)  $3: in this many seconds
+insert into login_failures as f (key, at)
+values ($1::text, array[now()]), ($2::text, array[now()])
+on conflict (key) do update
+  set at = array(select t from unnest(f.at) t where t > now() - $3::float8 * interval '1 second' order by t) || now()
+returning cardinality(at) as failures;
+
+-- name: login_failures_forget
+-- $1: in this many seconds
+delete from login_failures where at[cardinality(at)] < now() - $1::float8 * interval '1 second';
+
+-- name: session_create
+-- No row: others failed meanwhile, so that this attempt came too late to count, although its password was right.
+-- $1: user  $2: SHA-256 of the refresh token's secret, hex  $3: seconds to live  $4..$7: as $2..$5 of login_account
+with made as (
+  insert into sessions (user_id, refresh_sha256, expires_at)
+  select $1::int, decode($2::text, 'hex'), now() + $3::float8 * interval '1 second'
+  where login_wait($4::text, $6::int, $7::float8) = 0 and login_wait($5::text, $6::int, $7::float8) = 0
+  returning id
+), cleared as (
+  delete from login_failures where key = $4::text and exists (select from made)
+)
+select id::text as sid from made;
+
+-- name: session_refresh
+-- Spends a refresh token for the next, or ends the session when it was spent before. Whoever waited for a
+-- parallel one sees that one's result, so of many exactly one is `good`.
+-- $1: session  $2: SHA-256 of the secret presented, hex  $3: of the next  $4: seconds to live
+update sessions s
+set refresh_sha256 = case when s.refresh_sha256 = decode($2::text, 'hex') then decode($3::text, 'hex')
+                          else s.refresh_sha256 end,
+    expires_at = case when s.refresh_sha256 = decode($2::text, 'hex') then now() + $4::float8 * interval '1 second'
+                      else s.expires_at end,
+    revoked_at = case when s.refresh_sha256 = decode($2::text, 'hex') then null else now() end
+from users u
+where s.id = $1::uuid and u.id = s.user_id and s.revoked_at is null and s.expires_at > now()
+returning u.id, u.role, s.revoked_at is null as good;
+
+-- name: session_revoke
+update sessions set revoked_at = now() where id = $1::uuid and revoked_at is null;
+
+-- name: sessions_listen
+listen otad_sessions;
+
+-- name: sessions_revoked_recently read
+-- $1: seconds
+select id::text as sid from sessions where revoked_at > now() - $1::float8 * interval '1 second';
+
+-- name: sessions_forget
+-- $1: seconds since they ended
+delete from sessions
+where revoked_at < now() - $1::float8 * interval '1 second'
+   or expires_at < now() - $1::float8 * interval '1 second';

@@ -1,0 +1,22 @@
+-- What devices told, by time. Times of parameters are Unix seconds.
+
+-- name: logs_of_device read
+-- $2: since, or null  $3, $4: before this time (microseconds) and id, or null  $5: how many
+select at, level, message, id, (extract(epoch from at) * 1000000)::bigint as us
+from device_logs
+where device_id = $1::int
+  and at >= coalesce(to_timestamp($2::float8), '-infinity')
+  and (at, id) < (coalesce(timestamptz 'epoch' + $3::bigint * interval '1 microsecond', 'infinity'),
+                  coalesce($4::bigint, 9223372036854775807))
+order by at desc, id desc limit $5::int;
+
+-- name: telemetry_of_device read
+-- $2: name of the field  $3, $4: from, to  $5: width of a point in seconds
+select date_bin($5::float8 * interval '1 second', at, to_timestamp($3::float8)) as at,
+       min((fields -> $2::text ->> 1)::float8) as min,
+       sum((fields -> $2::text ->> 3)::float8) / nullif(sum((fields -> $2::text ->> 0)::float8), 0) as avg,
+       max((fields -> $2::text ->> 2)::float8) as max
+from telemetry
+where device_id = $1::int and at >= to_timestamp($3::float8) and at < to_timestamp($4::float8)
+  and fields ? $2::text
+group by 1 order by 1;
