@@ -67,3 +67,23 @@ select id::text as sid from sessions where revoked_at > now() - $1::float8 * int
 delete from sessions
 where revoked_at < now() - $1::float8 * interval '1 second'
    or expires_at < now() - $1::float8 * interval '1 second';
+
+-- For `otad user`.
+
+-- name: user_add
+insert into users (email, password, role) values ($1, $2, $3) returning id, role;
+
+-- name: user_set_role
+with changed as (update users set role = $2 where email = $1 returning id, role),
+     ended as (update sessions set revoked_at = now()
+                where user_id = (select id from changed) and revoked_at is null)
+select id, role from changed;
+
+-- name: user_set_password
+with changed as (update users set password = $2 where email = $1 returning id, role),
+     ended as (update sessions set revoked_at = now()
+                where user_id = (select id from changed) and revoked_at is null)
+select id, role from changed;
+
+-- name: user_list read
+select id, email, role from users order by id;
