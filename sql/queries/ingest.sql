@@ -21,8 +21,10 @@ with n as (
     session = case when coalesce(n.at >= d.last_seen, true) then coalesce(n.session, d.session) else d.session end,
     firmware_version = case when coalesce(n.at >= d.last_seen, true)
       then coalesce(n.version, d.firmware_version) else d.firmware_version end,
-    elf_sha256 = case when coalesce(n.at >= d.last_seen, true)
-      then coalesce(n.elf_sha256, d.elf_sha256) else d.elf_sha256 end,
+    elf_sha256 = case -- a new version without its hash makes the old hash worthless
+      when not coalesce(n.at >= d.last_seen, true) then d.elf_sha256
+      when n.elf_sha256 is null and n.version <> d.firmware_version then null
+      else coalesce(n.elf_sha256, d.elf_sha256) end,
     chip = coalesce(d.chip, n.chip),
     telemetry = case
       when n.telemetry is null then d.telemetry
