@@ -2,6 +2,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "lua/dispatch.h"
+#include "lua/loader.h"
 #include "lua/reload.h"
 #include <stdlib.h>
 #include <string.h>
@@ -82,7 +83,7 @@ static bool load_scripts(struct parts *parts)
 {
     struct problems problems = {0};
     struct bundle *bundle = reload_bundle(parts->app->services.reload);
-    parts->runtime.current = generation_load(&parts->runtime, bundle, &problems);
+    parts->runtime.current = loader_load(&parts->runtime, bundle, &problems);
     bundle_release(bundle);
     if (parts->runtime.current != NULL)
         return true;

@@ -3,7 +3,7 @@
 #include "base/buffer.h"
 #include "base/mem.h"
 #include "cli/cli.h"
-#include "lua/coroutine.h"
+#include "lua/loader.h"
 #include <getopt.h>
 #include <lauxlib.h>
 #include <stdio.h>
@@ -72,7 +72,7 @@ static bool load(struct session *session, const char *directory)
     session->bundle = bundle_read(directory, &error);
     if (session->bundle == NULL)
         goto fail;
-    session->generation = generation_load(&session->runtime, session->bundle, &session->problems);
+    session->generation = loader_load(&session->runtime, session->bundle, &session->problems);
     return true;
 fail:
     fprintf(stderr, "otad: %s\n", error);

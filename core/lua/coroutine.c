@@ -98,12 +98,3 @@ char *coroutine_error_text(struct coroutine *coroutine)
     lua_pop(L, 1);
     return text != NULL ? text : x_strdup("error without a text");
 }
-
-void coroutine_free_pool(struct generation *generation)
-{
-    for (struct coroutine *coroutine = generation->idle, *next; coroutine != NULL; coroutine = next) {
-        next = coroutine->next;
-        free(coroutine); /* its thread goes with the state */
-    }
-    generation->idle = NULL;
-}

@@ -7,27 +7,6 @@
  * whatever it waits for completes exactly once, if need be with an error. */
 #pragma once
 #include "lua/generation.h"
-#include <lua.h>
-
-struct coroutine {
-    lua_State *L;
-    struct generation *generation;
-    int anchor;                   /* keeps the thread from being collected */
-    struct http_request *request; /* NULL: not for a request */
-    void *arg;                    /* of on_end */
-    void (*on_end)(struct coroutine *coroutine, bool ok, int results);
-    struct coroutine *next;
-};
-
-static inline struct coroutine *coroutine_of(lua_State *L)
-{
-    return *(struct coroutine **)lua_getextraspace(L);
-}
-
-static inline struct runtime *runtime_of(lua_State *L)
-{
-    return coroutine_of(L)->generation->runtime;
-}
 
 /* Takes one from the pool, or makes it; holds the generation until it ends. NULL: out of Lua memory. The
  * caller pushes a function and its arguments on coroutine->L, then resumes. */
@@ -42,5 +21,3 @@ void coroutine_resume_with(struct coroutine *coroutine, void *result);
 
 /* Text of an error with a traceback, for the log; owned by the caller. */
 char *coroutine_error_text(struct coroutine *coroutine);
-
-void coroutine_free_pool(struct generation *generation);

@@ -1,54 +1,12 @@
 #include "lua/generation.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "lua/coroutine.h"
-#include "lua/routes.h"
-#include "lua/sandbox.h"
-#include "lua/tasks.h"
 #include <lauxlib.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* Registry key of the table of what files returned; a file being run is marked with `true`. */
-static const char loaded_key;
-
-void problems_add(struct problems *problems, const char *file, int line, const char *message)
-{
-    problems->list = x_realloc(problems->list, (problems->count + 1) * sizeof(*problems->list));
-    problems->list[problems->count++] = (struct problem){x_strdup(file), line, x_strdup(message)};
-}
-
-void problems_add_error(struct problems *problems, const char *file, const char *error)
-{
-    const char *colon = strchr(error, ':');
-    char *end;
-    if (colon != NULL) {
-        long line = strtol(colon + 1, &end, 10);
-        if (end > colon + 1 && *end == ':' && end[1] == ' ') {
-            char *name = x_memdup(error, (size_t)(colon - error));
-            problems_add(problems, name, (int)line, end + 2);
-            free(name);
-            return;
-        }
-    }
-    problems_add(problems, file, 0, error);
-}
-
-void problems_copy(struct problems *into, const struct problems *from)
-{
-    for (size_t i = 0; i < from->count; i++)
-        problems_add(into, from->list[i].file, from->list[i].line, from->list[i].message);
-}
-
-void problems_free(struct problems *problems)
-{
-    for (size_t i = 0; i < problems->count; i++) {
-        free(problems->list[i].file);
-        free(problems->list[i].message);
-    }
-    free(problems->list);
-    *problems = (struct problems){0};
-}
+static const char loaded_key[] = "otad.loaded";
 
 static void *capped_alloc(void *arg, void *p, size_t old_size, size_t size)
 {
@@ -99,7 +57,7 @@ void generation_require(lua_State *L, const char *name)
     const struct bundle_file *file = bundle_find(coroutine_of(L)->generation->bundle, file_name);
     if (file == NULL)
         luaL_error(L, "there is no script '%s.lua'", file_name);
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &loaded_key);
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, loaded_key);
     if (lua_getfield(L, -1, file_name) == LUA_TBOOLEAN)
         luaL_error(L, "'%s' requires itself", file_name);
     if (!lua_isnil(L, -1)) {
@@ -122,30 +80,7 @@ void generation_require(lua_State *L, const char *name)
     lua_pop(L, 2);
 }
 
-static int open_state(lua_State *L)
-{
-    lua_newtable(L);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &loaded_key);
-    sandbox_open(L);
-    sandbox_close(L);
-    return 0;
-}
-
-static int load_file(lua_State *L)
-{
-    const struct bundle_file *file = lua_touserdata(L, 1);
-    struct generation *generation = coroutine_of(L)->generation;
-    generation_require(L, file->name);
-    if (strncmp(file->name, "routes/", 7) == 0)
-        routes_add(generation->routes, L, file->path);
-    else if (strncmp(file->name, "tasks/", 6) == 0)
-        tasks_add(generation, L, file);
-    else if (strcmp(file->name, "topics/status") == 0)
-        tasks_set_status_handler(generation, L);
-    return 0;
-}
-
-struct generation *generation_load(struct runtime *runtime, struct bundle *bundle, struct problems *problems)
+struct generation *generation_new(struct runtime *runtime, struct bundle *bundle)
 {
     struct generation *generation = x_new(struct generation);
     generation->runtime = runtime;
@@ -157,23 +92,9 @@ struct generation *generation_load(struct runtime *runtime, struct bundle *bundl
     if (generation->L == NULL)
         abort();
     lua_atpanic(generation->L, on_panic);
-    generation->main = x_new(struct coroutine);
-    generation->main->L = generation->L;
-    generation->main->generation = generation;
-    *(struct coroutine **)lua_getextraspace(generation->L) = generation->main;
-    generation->routes = routes_new();
-
-    bool ok = generation_call(generation, open_state, NULL, "", problems);
-    for (size_t i = 0; ok && i < bundle->count; i++) {
-        /* After one broken file the others are still looked at: all problems show at once. */
-        if (!bundle_is_test(&bundle->files[i]))
-            generation_call(generation, load_file, &bundle->files[i], bundle->files[i].path, problems);
-    }
-    if (problems->count != 0) {
-        generation_release(generation);
-        return NULL;
-    }
-    lua_gc(generation->L, LUA_GCCOLLECT);
+    generation->main.L = generation->L;
+    generation->main.generation = generation;
+    *(struct coroutine **)lua_getextraspace(generation->L) = &generation->main;
     return generation;
 }
 
@@ -186,11 +107,13 @@ struct generation *generation_hold(struct generation *generation)
 static void close_generation(void *arg)
 {
     struct generation *generation = arg;
-    coroutine_free_pool(generation);
+    for (struct coroutine *coroutine = generation->idle, *next; coroutine != NULL; coroutine = next) {
+        next = coroutine->next;
+        free(coroutine); /* its thread goes with the state */
+    }
     lua_close(generation->L);
-    routes_free(generation->routes);
-    free(generation->main);
-    free(generation->tasks);
+    if (generation->drop != NULL)
+        generation->drop(generation);
     bundle_release(generation->bundle);
     free(generation);
 }
@@ -199,8 +122,7 @@ void generation_release(struct generation *generation)
 {
     if (--generation->refs != 0)
         return;
-    if (generation->runtime->worker ==
-        NULL) /* a check or test on the command line: no loop, nobody on the stack */
+    if (generation->runtime->worker == NULL) /* on the command line: no loop, nobody on the stack */
         close_generation(generation);
     else
         worker_defer(generation->runtime->worker, close_generation, generation);

@@ -54,7 +54,7 @@ static int hash_done(lua_State *L, int status, lua_KContext context)
     memcpy(hash, password->hash, sizeof(hash));
     drop_password(&password->work);
     if (!good)
-        return modules_fail(L, 503, "The server has no memory to hash a password.");
+        return fail_raise(L, 503, "The server has no memory to hash a password.");
     lua_pushstring(L, hash);
     return 1;
 }
@@ -184,7 +184,7 @@ static int jwt_sign_claims(lua_State *L)
     struct jwt_claims claims = {0};
     char token[1024];
     unsigned char id[12];
-    modules_need(L, runtime->services->jwt_keys, "jwt");
+    fail_unless_there(L, runtime->services->jwt_keys, "jwt");
     luaL_checktype(L, 1, LUA_TTABLE);
     lua_getfield(L, 1, "sub");
     lua_getfield(L, 1, "role");
@@ -210,7 +210,7 @@ static int revoke_session(lua_State *L)
 {
     const struct services *services = runtime_of(L)->services;
     const char *sid = luaL_checkstring(L, 1);
-    modules_need(L, services->app, "sessions");
+    fail_unless_there(L, services->app, "sessions");
     services->revoke_session(services, sid);
     return 0;
 }

@@ -137,9 +137,9 @@ static void push_row(lua_State *L, const PGresult *result, int row, int metatabl
 static int raise_failure(lua_State *L, const struct answer *answer, const struct pg_statement *statement)
 {
     if (answer->err != pg_failed)
-        return modules_fail(L, 503,
-                            answer->err == pg_unavailable ? "The database does not answer."
-                                                          : "The database is too busy.");
+        return fail_raise(L, 503,
+                          answer->err == pg_unavailable ? "The database does not answer."
+                                                        : "The database is too busy.");
     const char *state = PQresultErrorField(answer->result, PG_DIAG_SQLSTATE);
     const char *constraint = state == NULL ? NULL : constraint_name(state);
     if (constraint == NULL)
@@ -238,7 +238,7 @@ static int run_statement(lua_State *L, enum shape shape)
 {
     const char *values[MOST_VALUES];
     struct runtime *runtime = runtime_of(L);
-    modules_need(L, runtime->pg, "db");
+    fail_unless_there(L, runtime->pg, "db");
     const struct pg_statement *statement = find_statement(L, runtime, 1);
     size_t count = read_values(L, 2, values);
     lua_pushlightuserdata(L, (void *)statement);
@@ -299,7 +299,7 @@ static int on_ended(lua_State *L, int status, lua_KContext context)
         lua_pushboolean(L, 1);
         return 1;
     }
-    return modules_fail(L, 503, "The database did not keep a transaction.");
+    return fail_raise(L, 503, "The database did not keep a transaction.");
 }
 
 /* tx:finish(commit) */
@@ -334,7 +334,7 @@ static int take_transaction(lua_State *L, int status, lua_KContext context)
     const struct answer *answer = lua_touserdata(L, -1);
     struct lease *lease = lua_touserdata(L, 1);
     if (answer->err != NULL)
-        return modules_fail(L, 503, "The database does not answer.");
+        return fail_raise(L, 503, "The database does not answer.");
     lease->transaction = answer->transaction;
     lua_settop(L, 1);
     return 1;
@@ -344,7 +344,7 @@ static int take_transaction(lua_State *L, int status, lua_KContext context)
 static int db_begin(lua_State *L)
 {
     struct runtime *runtime = runtime_of(L);
-    modules_need(L, runtime->pg, "db");
+    fail_unless_there(L, runtime->pg, "db");
     lua_settop(L, 0);
     struct lease *lease = lua_newuserdatauv(L, sizeof(*lease), 0);
     lease->transaction = NULL;

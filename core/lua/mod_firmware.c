@@ -103,7 +103,7 @@ static int store_done(lua_State *L, int status, lua_KContext context)
 {
     const struct stored *stored = lua_touserdata(L, -1);
     if (stored->err == store_error_busy)
-        return modules_fail(L, 503, "The server has too much work of this kind.");
+        return fail_raise(L, 503, "The server has too much work of this kind.");
     if (stored->err != NULL) {
         lua_pushnil(L);
         lua_pushstring(L, store_error(stored->err));
@@ -124,7 +124,7 @@ static int store(lua_State *L)
 {
     const struct blob_view *view = blob_check(L, 1);
     struct runtime *runtime = runtime_of(L);
-    modules_need(L, runtime->services->store, "firmware.store");
+    fail_unless_there(L, runtime->services->store, "firmware.store");
     store_put(runtime->services->store, runtime->worker, view->data, view->len, on_put, coroutine_of(L));
     return lua_yieldk(L, 0, 0, store_done);
 }
@@ -140,7 +140,7 @@ static int remove_image(lua_State *L)
 {
     const char *name = luaL_checkstring(L, 1);
     struct runtime *runtime = runtime_of(L);
-    modules_need(L, runtime->services->store, "firmware.remove");
+    fail_unless_there(L, runtime->services->store, "firmware.remove");
     store_delete(runtime->services->store, runtime->worker, name, on_removed, coroutine_of(L));
     return lua_yieldk(L, 0, 0, store_done);
 }
@@ -172,7 +172,7 @@ static int open_image(lua_State *L)
 {
     const char *name = luaL_checkstring(L, 1);
     struct runtime *runtime = runtime_of(L);
-    modules_need(L, runtime->services->store, "firmware.open");
+    fail_unless_there(L, runtime->services->store, "firmware.open");
     store_open(runtime->services->store, runtime->worker, name, on_opened, coroutine_of(L));
     return lua_yieldk(L, 0, 0, open_done);
 }

@@ -11,7 +11,7 @@ static int manifest(lua_State *L)
     struct buffer *out = &runtime->out;
     char signature[SIGNING_SIGNATURE_LEN + 1];
 
-    modules_need(L, key, "offers.manifest");
+    fail_unless_there(L, key, "offers.manifest");
     luaL_checktype(L, 1, LUA_TTABLE);
     out->len = 0;
     buffer_putc(out, '{');
@@ -65,7 +65,7 @@ static int read_token(lua_State *L)
 static int poke(lua_State *L)
 {
     const struct services *services = runtime_of(L)->services;
-    modules_need(L, services->app, "offers.poke");
+    fail_unless_there(L, services->app, "offers.poke");
     services->poke_offers(services);
     return 0;
 }

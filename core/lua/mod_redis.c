@@ -55,7 +55,7 @@ static int command(lua_State *L)
     size_t lengths[MOST_ARGUMENTS];
     int count = lua_gettop(L);
     struct runtime *runtime = runtime_of(L);
-    modules_need(L, runtime->redis, "redis");
+    fail_unless_there(L, runtime->redis, "redis");
     luaL_argcheck(L, count >= 1 && count <= MOST_ARGUMENTS, count, "1 to 16 arguments");
     for (int i = 0; i < count; i++)
         args[i] = luaL_checklstring(L, i + 1, &lengths[i]);

@@ -29,7 +29,7 @@ static int scripts(lua_State *L)
 {
     struct reload *reload = runtime_of(L)->services->reload;
     struct reload_state state;
-    modules_need(L, reload, "server.scripts");
+    fail_unless_there(L, reload, "server.scripts");
     reload_state(reload, &state);
     lua_createtable(L, 0, 4);
     lua_pushstring(L, state.revision);
@@ -58,7 +58,7 @@ static void on_reloaded(void *arg)
 static int reload_now(lua_State *L)
 {
     struct runtime *runtime = runtime_of(L);
-    modules_need(L, runtime->services->reload, "server.reload");
+    fail_unless_there(L, runtime->services->reload, "server.reload");
     reload_request(runtime->services->reload, runtime->worker, on_reloaded, coroutine_of(L));
     return lua_yieldk(L, 0, 0, reload_done);
 }
@@ -67,7 +67,7 @@ static int reload_now(lua_State *L)
 static int ready(lua_State *L)
 {
     struct runtime *runtime = runtime_of(L);
-    modules_need(L, runtime->services->app, "server.ready");
+    fail_unless_there(L, runtime->services->app, "server.ready");
     lua_createtable(L, 0, 4);
     lua_pushboolean(L, pg_ready(runtime->pg));
     lua_setfield(L, -2, "postgresql");
@@ -103,7 +103,7 @@ static void on_scraped(void *arg, char *text, size_t len)
 static int metrics(lua_State *L)
 {
     struct runtime *runtime = runtime_of(L);
-    modules_need(L, runtime->services->app, "server.metrics");
+    fail_unless_there(L, runtime->services->app, "server.metrics");
     runtime->services->scrape(runtime->services, runtime->worker, on_scraped, coroutine_of(L));
     return lua_yieldk(L, 0, 0, scrape_done);
 }

@@ -1,12 +1,6 @@
 #include "lua/modules.h"
 #include "lua/json.h"
 
-void modules_need(lua_State *L, const void *service, const char *name)
-{
-    if (service == NULL)
-        luaL_error(L, "%s is not available here: no server is running", name);
-}
-
 void modules_open(lua_State *L)
 {
     json_open(L);
@@ -14,6 +8,7 @@ void modules_open(lua_State *L)
     mod_config_open(L);
     mod_crypto_open(L);
     mod_db_open(L);
+    mod_fail_open(L);
     mod_firmware_open(L);
     mod_json_open(L);
     mod_log_open(L);

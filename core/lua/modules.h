@@ -2,6 +2,7 @@
  * what they do. */
 #pragma once
 #include "lua/coroutine.h"
+#include "lua/fail.h"
 #include <lauxlib.h>
 #include <lua.h>
 
@@ -19,10 +20,3 @@ void mod_redis_open(lua_State *L);
 void mod_request_open(lua_State *L);
 void mod_server_open(lua_State *L);
 void mod_time_open(lua_State *L);
-
-/* Ends the request with a problem: raises the error that `fail(status, detail)` raises. `detail` may be NULL.
- */
-int modules_fail(lua_State *L, int status, const char *detail);
-
-/* Raises "… is not available here" when a service is missing (check and test on the command line). */
-void modules_need(lua_State *L, const void *service, const char *name);

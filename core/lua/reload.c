@@ -1,6 +1,7 @@
 #include "lua/reload.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "lua/loader.h"
 #include <dirent.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -31,7 +32,7 @@ struct share {
 struct reload {
     const char *directory;
     struct worker **workers;
-    struct runtime *(*runtime_of)(struct worker *);
+    struct runtime *(*find_runtime)(struct worker *);
     unsigned count;
 
     pthread_mutex_t lock; /* for what any thread may read: `state` and `bundle` */
@@ -90,10 +91,10 @@ void reload_free(struct reload *reload)
 }
 
 void reload_set_workers(struct reload *reload, struct worker **workers,
-                        struct runtime *(*runtime_of)(struct worker *), unsigned count)
+                        struct runtime *(*find_runtime)(struct worker *), unsigned count)
 {
     reload->workers = workers;
-    reload->runtime_of = runtime_of;
+    reload->find_runtime = find_runtime;
     reload->count = count;
     reload->shares = x_alloc(count * sizeof(*reload->shares));
 }
@@ -201,7 +202,7 @@ static void reply(struct share *share, void (*deliver)(struct letter *letter, st
 static void on_swap(struct letter *letter, struct worker *worker)
 {
     struct share *share = H2O_STRUCT_FROM_MEMBER(struct share, letter, letter);
-    struct runtime *runtime = share->reload->runtime_of(worker);
+    struct runtime *runtime = share->reload->find_runtime(worker);
     struct generation *old = runtime->current;
     runtime->current = share->generation;
     generation_release(old);
@@ -236,7 +237,7 @@ static void on_load(struct letter *letter, struct worker *worker)
 {
     struct share *share = H2O_STRUCT_FROM_MEMBER(struct share, letter, letter);
     share->generation =
-        generation_load(share->reload->runtime_of(worker), share->reload->next, &share->problems);
+        loader_load(share->reload->find_runtime(worker), share->reload->next, &share->problems);
     reply(share, on_loaded);
 }
 
@@ -278,7 +279,7 @@ static void on_retry(struct timer *timer)
 
 static void start(struct reload *reload)
 {
-    const struct services *services = reload->runtime_of(reload->workers[0])->services;
+    const struct services *services = reload->find_runtime(reload->workers[0])->services;
     reload->job.run = run_read;
     reload->job.done = on_run_done;
     if (!offload_submit(services->offload, &reload->job)) {

@@ -23,7 +23,7 @@ void reload_free(struct reload *reload);
 
 /* Before the workers start. */
 void reload_set_workers(struct reload *reload, struct worker **workers,
-                        struct runtime *(*runtime_of)(struct worker *), unsigned count);
+                        struct runtime *(*find_runtime)(struct worker *), unsigned count);
 struct bundle *reload_bundle(struct reload *reload); /* the one in force; the caller releases it */
 
 /* Watches the directory on worker 0's loop. */

@@ -1,6 +1,7 @@
 #include "lua/request.h"
 #include "base/mem.h"
 #include "lua/blob.h"
+#include "lua/fail.h"
 #include "lua/json.h"
 #include "lua/modules.h"
 #include "net/multipart.h"
@@ -10,7 +11,7 @@
 
 enum { MOST_HEADERS = 16, MOST_QUERY = 32 };
 
-static const char problem_key, request_key; /* registry: metatables of problems and of `req` */
+static const char request_key; /* registry: metatable of `req` */
 
 struct interned {
     struct interned *next;
@@ -28,49 +29,6 @@ const char *request_intern(struct runtime *runtime, const char *text)
     entry->next = runtime->interned;
     runtime->interned = entry;
     return entry->text;
-}
-
-/* fail(status, detail?, extra?) */
-static int fail(lua_State *L)
-{
-    lua_Integer status = luaL_checkinteger(L, 1);
-    luaL_argcheck(L, status >= 400 && status <= 599, 1, "not the status of a problem");
-    luaL_optstring(L, 2, NULL);
-    if (!lua_isnoneornil(L, 3))
-        luaL_checktype(L, 3, LUA_TTABLE);
-    lua_settop(L, 3);
-    lua_createtable(L, 0, 3);
-    for (int i = 1; i <= 3; i++) {
-        static const char *const names[] = {"status", "detail", "extra"};
-        lua_pushvalue(L, i);
-        lua_setfield(L, -2, names[i - 1]);
-    }
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &problem_key);
-    lua_setmetatable(L, -2);
-    return lua_error(L);
-}
-
-int modules_fail(lua_State *L, int status, const char *detail)
-{
-    lua_settop(L, 0);
-    lua_pushcfunction(L, fail);
-    lua_pushinteger(L, status);
-    lua_pushstring(L, detail);
-    lua_call(L, 2, 0);
-    return 0;
-}
-
-static int fail_with(lua_State *L, int status, const char *detail, int errors)
-{
-    errors = errors == 0 ? 0 : lua_absindex(L, errors);
-    lua_pushcfunction(L, fail);
-    lua_pushinteger(L, status);
-    lua_pushstring(L, detail);
-    lua_createtable(L, 0, 1);
-    lua_pushvalue(L, errors);
-    lua_setfield(L, -2, "errors");
-    lua_call(L, 3, 0);
-    return 0;
 }
 
 /* req.header(name) */
@@ -117,14 +75,9 @@ static int request_index(lua_State *L)
 void mod_request_open(lua_State *L)
 {
     lua_createtable(L, 0, 1);
-    lua_pushboolean(L, 0);
-    lua_setfield(L, -2, "__metatable");
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &problem_key);
-    lua_createtable(L, 0, 1);
     lua_pushcfunction(L, request_index);
     lua_setfield(L, -2, "__index");
     lua_rawsetp(L, LUA_REGISTRYINDEX, &request_key);
-    lua_register(L, "fail", fail);
 }
 
 /* application/x-www-form-urlencoded, one piece; pushes the text. */
@@ -139,7 +92,7 @@ static void push_decoded(lua_State *L, const char *text, size_t len)
             out[n++] = ' ';
         } else if (text[i] == '%') {
             if (i + 2 >= len || sodium_hex2bin(&byte, 1, text + i + 1, 2, NULL, NULL, NULL) != 0)
-                modules_fail(L, 400, "The query has a broken percent-encoding.");
+                fail_raise(L, 400, "The query has a broken percent-encoding.");
             out[n++] = (char)byte;
             i += 2;
         } else {
@@ -159,14 +112,14 @@ static void push_query(lua_State *L, h2o_iovec_t query)
         const char *equals = memchr(at, '=', (size_t)(stop - at)), *name_end = equals == NULL ? stop : equals;
         if (stop > at) {
             if (++count > MOST_QUERY)
-                modules_fail(L, 400, "The query has too many fields.");
+                fail_raise(L, 400, "The query has too many fields.");
             push_decoded(L, at, (size_t)(name_end - at));
             lua_pushvalue(L, -1);
             if (lua_rawget(L, -3) != LUA_TNIL) {
                 char detail[160];
                 snprintf(detail, sizeof(detail), "The query names a field twice: %.100s.",
                          lua_tostring(L, -2));
-                modules_fail(L, 400, detail);
+                fail_raise(L, 400, detail);
             }
             lua_pop(L, 1);
             push_decoded(L, equals == NULL ? "" : equals + 1,
@@ -190,10 +143,10 @@ static void push_json_body(lua_State *L, struct http_request *request)
     char message[160], detail[200];
     h2o_iovec_t body = http_body(request);
     if (!has_type(request, "application/json"))
-        modules_fail(L, 415, "The body must be application/json.");
+        fail_raise(L, 415, "The body must be application/json.");
     if (!json_read(L, body.base == NULL ? "" : body.base, body.len, message, sizeof(message))) {
         snprintf(detail, sizeof(detail), "The body is not JSON: %s.", message);
-        modules_fail(L, 400, detail);
+        fail_raise(L, 400, detail);
     }
 }
 
@@ -207,7 +160,7 @@ static void set_parts(lua_State *L, int req, struct http_request *request)
     int count = multipart_parse(type.base, type.len, (const char *)bytes->data, bytes->len, parts,
                                 MULTIPART_PARTS_MAX, &error);
     if (count < 0)
-        modules_fail(L, 400, error);
+        fail_raise(L, 400, error);
     lua_createtable(L, 0, count);
     for (int i = 0; i < count; i++) {
         lua_pushlstring(L, parts[i].name.base, parts[i].name.len);
@@ -233,7 +186,7 @@ static void check_value(lua_State *L, int check)
     lua_insert(L, -2);
     lua_call(L, 1, 2);
     if (lua_isnil(L, -2))
-        fail_with(L, 422, "Some fields are not as they must be.", -1);
+        fail_raise_fields(L, 422, "Some fields are not as they must be.", -1);
     lua_pop(L, 1);
 }
 
@@ -257,7 +210,7 @@ static void set_body(lua_State *L, int req, const struct request_arrival *arriva
             break;
         }
         if (!has_type(request, "application/octet-stream"))
-            modules_fail(L, 415, "The body must be multipart/form-data or application/octet-stream.");
+            fail_raise(L, 415, "The body must be multipart/form-data or application/octet-stream.");
         blob_push_copy(L, body.base, body.len);
         lua_setfield(L, req, "body");
         break;
@@ -385,7 +338,7 @@ int request_run(lua_State *L)
         if (route->check_query != LUA_NOREF)
             check_value(L, route->check_query);
         else if (lua_pushnil(L), lua_next(L, -2) != 0)
-            modules_fail(L, 422, "This path takes no query.");
+            fail_raise(L, 422, "This path takes no query.");
         lua_setfield(L, 2, "query");
     }
     set_body(L, 2, arrival);
@@ -431,13 +384,7 @@ static int answer_problem(lua_State *L)
 bool request_answer_problem(struct coroutine *coroutine)
 {
     lua_State *failed = coroutine->L, *L = coroutine->generation->L;
-    bool problem = false;
-    if (lua_istable(failed, -1) && lua_getmetatable(failed, -1)) {
-        lua_rawgetp(failed, LUA_REGISTRYINDEX, &problem_key);
-        problem = lua_rawequal(failed, -1, -2);
-        lua_pop(failed, 2);
-    }
-    if (!problem)
+    if (!fail_is_problem(failed, -1))
         return false;
     lua_pushcfunction(L, answer_problem);
     lua_pushvalue(failed, -1);

@@ -28,8 +28,8 @@ int work_start(lua_State *L, struct work *work, lua_KFunction continuation)
     work->letter.deliver = on_delivered;
     if (services->offload == NULL || !offload_submit(services->offload, &work->job)) {
         work->drop(work);
-        modules_need(L, services->offload, "offload");
-        return modules_fail(L, 503, "The server has too much work of this kind.");
+        fail_unless_there(L, services->offload, "offload");
+        return fail_raise(L, 503, "The server has too much work of this kind.");
     }
     return lua_yieldk(L, 0, 0, continuation);
 }

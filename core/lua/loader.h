@@ -1,0 +1,7 @@
+/* Makes a generation of a bundle: opens the sandbox, runs all files but tests, checks and keeps what they
+ * returned. */
+#pragma once
+#include "lua/generation.h"
+
+/* NULL when anything is wrong; `problems` then says what, of all files at once. */
+struct generation *loader_load(struct runtime *runtime, struct bundle *bundle, struct problems *problems);
