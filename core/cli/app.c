@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "cli/parts.h"
 #include "io/store_file.h"
+#include "lua/loader.h"
 #include "lua/reload.h"
 #include "net/tls.h"
 #include <errno.h>
@@ -193,7 +194,7 @@ static bool load_keys(struct app *app, char **error)
 static bool load_scripts(struct app *app, char **error)
 {
     struct problems problems = {0};
-    app->services.reload = reload_new(app->config->scripts, &problems);
+    app->services.reload = reload_new(app->config->scripts, loader_load, &problems);
     if (app->services.reload == NULL) {
         *error = x_strdup(problems.list[0].message);
         problems_free(&problems);

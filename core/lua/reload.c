@@ -1,7 +1,6 @@
 #include "lua/reload.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "lua/loader.h"
 #include <dirent.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -31,6 +30,7 @@ struct share {
 
 struct reload {
     const char *directory;
+    reload_load load;
     struct worker **workers;
     struct runtime *(*find_runtime)(struct worker *);
     unsigned count;
@@ -56,11 +56,12 @@ struct reload {
 
 static void start(struct reload *reload);
 
-struct reload *reload_new(const char *directory, struct problems *problems)
+struct reload *reload_new(const char *directory, reload_load load, struct problems *problems)
 {
     struct reload *reload = x_new(struct reload);
     char *error = NULL;
     reload->directory = directory;
+    reload->load = load;
     reload->inotify = -1;
     reload->bundle = bundle_read(directory, &error);
     if (reload->bundle == NULL) {
@@ -237,7 +238,7 @@ static void on_load(struct letter *letter, struct worker *worker)
 {
     struct share *share = H2O_STRUCT_FROM_MEMBER(struct share, letter, letter);
     share->generation =
-        loader_load(share->reload->find_runtime(worker), share->reload->next, &share->problems);
+        share->reload->load(share->reload->find_runtime(worker), share->reload->next, &share->problems);
     reply(share, on_loaded);
 }
 

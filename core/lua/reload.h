@@ -17,8 +17,12 @@ struct reload_state { /* a copy; free with reload_state_free */
     struct problems problems; /* of the last load that failed; none after a good one */
 };
 
+/* Makes a generation of a bundle: loader_load(). */
+typedef struct generation *(*reload_load)(struct runtime *runtime, struct bundle *bundle,
+                                          struct problems *problems);
+
 /* The first bundle, with which every worker starts; NULL and the problems. `directory` outlives it. */
-struct reload *reload_new(const char *directory, struct problems *problems);
+struct reload *reload_new(const char *directory, reload_load load, struct problems *problems);
 void reload_free(struct reload *reload);
 
 /* Before the workers start. */
