@@ -17,10 +17,12 @@
 
 struct guard;
 
-/* One a process; `used` is the memory that unfinished or unanswered bodies hold, in bytes. */
+/* One a process, zeroed but for `limit`: the memory that unfinished or unanswered bodies hold, in bytes;
+ * `origins` is its share by a hash of the peer's address. */
 struct guard_budget {
-    atomic_size_t used;
     size_t limit;
+    atomic_size_t used;
+    atomic_size_t origins[256];
 };
 
 /* Limits in ms unless said otherwise; guard_sweep of guard.c applies them. */
