@@ -25,7 +25,7 @@ struct guard_budget {
     atomic_size_t origins[256];
 };
 
-/* Limits in ms unless said otherwise; guard_sweep of guard.c applies them. */
+/* Limits in ms unless said otherwise; the sweep in guard.c applies them. */
 enum {
     GUARD_FIRST = 15000,       /* from accept to the first request's first byte, and for a TLS handshake */
     GUARD_HEADER = 15000,      /* for one HTTP/1 request's header */
