@@ -14,6 +14,7 @@
 #include <sys/socket.h>
 
 enum {
+    BEND = 8,         /* a part of the budget it may exceed for a moment */
     SWEEP = 1000,     /* ms */
     REPORT = 10000,   /* ms between two log lines */
     CANDIDATES = 256, /* connections looked at for one that can give way */
@@ -29,12 +30,21 @@ static const char *const reason_names[GUARD_REASONS] = {
     [GUARD_WHY_BODIES] = "body_budget",      [GUARD_WHY_ABUSE] = "abuse",
 };
 
+static void hold(struct guard_conn *conn, size_t held)
+{
+    struct guard_budget *budget = conn->guard->budget;
+    size_t more = held - conn->held; /* wraps where it shrinks, and so do the sums */
+    atomic_fetch_add_explicit(&budget->origins[conn->origin], more, memory_order_relaxed);
+    atomic_fetch_add_explicit(&budget->used, more, memory_order_relaxed);
+    conn->held = held;
+}
+
 static void on_close(void *data)
 {
     struct guard_conn *conn = data;
     struct guard *guard = conn->guard;
     guard_forget(conn);
-    atomic_fetch_sub_explicit(&guard->budget->used, conn->held, memory_order_relaxed);
+    hold(conn, 0);
     guard->count--;
     guard->ended -= conn->ended;
     h2o_linklist_unlink(&conn->link);
@@ -57,8 +67,7 @@ void guard_end(struct guard_conn *conn, enum guard_reason why)
     conn->ended = true;
     conn->guard->ended++;
     conn->guard->reasons[why]++;
-    atomic_fetch_sub_explicit(&conn->guard->budget->used, conn->held, memory_order_relaxed);
-    conn->held = 0;
+    hold(conn, 0);
 }
 
 void guard_condemn(struct guard_conn *conn, enum guard_reason why)
@@ -91,9 +100,68 @@ static void on_linger(struct timer *timer)
     }
 }
 
+/* Peers in one IPv6 /64 are taken for one. */
+static uint8_t hash_origin(h2o_socket_t *sock)
+{
+    struct sockaddr_storage peer = {.ss_family = AF_UNSPEC};
+    const uint8_t *bytes = NULL;
+    size_t len = 0;
+    uint32_t hash = 2166136261;
+    h2o_socket_getpeername(sock, (struct sockaddr *)&peer);
+    if (peer.ss_family == AF_INET) {
+        bytes = (const uint8_t *)&((struct sockaddr_in *)&peer)->sin_addr;
+        len = 4;
+    } else if (peer.ss_family == AF_INET6) {
+        const struct in6_addr *address = &((struct sockaddr_in6 *)&peer)->sin6_addr;
+        bytes = address->s6_addr + (IN6_IS_ADDR_V4MAPPED(address) ? 12 : 0);
+        len = IN6_IS_ADDR_V4MAPPED(address) ? 4 : 8;
+    }
+    for (size_t i = 0; i < len; i++)
+        hash = (hash ^ bytes[i]) * 16777619;
+    return (uint8_t)(hash >> 24 ^ hash);
+}
+
+static size_t used(const struct guard *guard)
+{
+    return atomic_load_explicit(&guard->budget->used, memory_order_relaxed);
+}
+
+/* Ends the connection of this origin (any: -1) that was silent longest, so that bodies still coming in
+ * outlive those left lying. False: none of them holds anything here. */
+static bool end_a_holder(struct guard *guard, int origin)
+{
+    struct guard_conn *conn;
+    each_conn(guard, conn)
+    {
+        if (conn->held != 0 && (origin < 0 || conn->origin == origin)) {
+            guard_end(conn, GUARD_WHY_BODIES);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Who fills the budget must not push others out of it: the origin that holds most gives. Where its
+ * connections are other workers', those end them at their next look, within a second; the budget bends that
+ * far and no further. */
+static void relieve(struct guard *guard)
+{
+    struct guard_budget *budget = guard->budget;
+    bool more = true;
+    while (more && used(guard) > budget->limit) {
+        int top = 0;
+        for (int i = 1; i < 256; i++) {
+            if (atomic_load_explicit(&budget->origins[i], memory_order_relaxed) >
+                atomic_load_explicit(&budget->origins[top], memory_order_relaxed))
+                top = i;
+        }
+        more = end_a_holder(guard, top) ||
+               (used(guard) > budget->limit + budget->limit / BEND && end_a_holder(guard, -1));
+    }
+}
+
 void guard_account(struct guard_conn *conn)
 {
-    struct guard *guard = conn->guard;
     if (conn->ended || conn->kind == GUARD_CLOSING)
         return;
     size_t held = conn->sock->input->bytes == NULL ? 0 : conn->sock->input->capacity;
@@ -104,20 +172,11 @@ void guard_account(struct guard_conn *conn)
     if (held == conn->held)
         return;
     bool grew = held > conn->held;
-    size_t used = atomic_fetch_add_explicit(&guard->budget->used, held - conn->held, memory_order_relaxed) +
-                  held - conn->held;
-    conn->held = held;
-    if (!grew || used <= guard->budget->limit)
-        return;
-    /* The list is ordered by silence: bodies that still come in outlive those that were left lying. */
-    struct guard_conn *holder;
-    each_conn(guard, holder)
-    {
-        if (holder->held != 0 && !holder->ended) {
-            guard_end(holder, GUARD_WHY_BODIES);
-            return;
-        }
-    }
+    if (conn->held == 0)
+        conn->origin = hash_origin(conn->sock);
+    hold(conn, held);
+    if (grew)
+        relieve(conn->guard);
 }
 
 uint64_t guard_acknowledged(const struct guard_conn *conn)
@@ -237,6 +296,7 @@ static void on_sweep(struct timer *timer)
         if (!conn->ended && !conn->condemned)
             judge(conn, guard->now);
     }
+    relieve(guard);
     if (guard->now >= guard->report_at) {
         guard->report_at = guard->now + REPORT;
         report(guard);

@@ -17,13 +17,15 @@
 
 struct guard;
 
-/* One a process; `used` is the memory that unfinished or unanswered bodies hold, in bytes. */
+/* One a process, zeroed but for `limit`: the memory that unfinished or unanswered bodies hold, in bytes;
+ * `origins` is its share by a hash of the peer's address. */
 struct guard_budget {
-    atomic_size_t used;
     size_t limit;
+    atomic_size_t used;
+    atomic_size_t origins[256];
 };
 
-/* Limits in ms unless said otherwise; guard_sweep of guard.c applies them. */
+/* Limits in ms unless said otherwise; the sweep in guard.c applies them. */
 enum {
     GUARD_FIRST = 15000,       /* from accept to the first request's first byte, and for a TLS handshake */
     GUARD_HEADER = 15000,      /* for one HTTP/1 request's header */

@@ -38,6 +38,7 @@ struct guard_conn {
     uint64_t opened, last_in;
     uint64_t bytes_in; /* above TLS; HTTP/2: body bytes only */
     size_t held;       /* counted in the budget */
+    uint8_t origin;    /* hash of the peer's address, once it holds something */
     struct limits_pace body, answer;
     struct {
         enum http1_phase phase;
@@ -78,7 +79,8 @@ struct guard_conn *guard_find(const h2o_socket_t *sock);
 void guard_end(struct guard_conn *conn, enum guard_reason why);
 /* Ends it in GUARD_LINGER ms. */
 void guard_condemn(struct guard_conn *conn, enum guard_reason why);
-/* Brings `held` up to date; over the budget, the holder that was silent longest ends. */
+/* Brings `held` up to date; over the budget, a holder ends: of the
+ * origin that holds most the one that was silent longest. */
 void guard_account(struct guard_conn *conn);
 /* Bytes acknowledged by the peer since the connection began. */
 uint64_t guard_acknowledged(const struct guard_conn *conn);
