@@ -308,8 +308,9 @@ static int on_arrived(void *context, char *topic, int topic_len, MQTTAsync_messa
     message->letter.deliver = on_message_letter;
     message->mqtt = mqtt;
     message->at = (double)now.tv_sec + (double)now.tv_nsec / 1e9;
-    /* A topic with a NUL in it has a length of its own, and is no device's. */
-    message->kind = topic_len == 0 ? parse_topic(topic, &message->device) : MQTT_OTHER;
+    /* A topic with a NUL in it is longer than it looks, and no device's. */
+    bool plain = topic_len == 0 || strlen(topic) == (size_t)topic_len;
+    message->kind = plain ? parse_topic(topic, &message->device) : MQTT_OTHER;
     message->worker = mqtt_worker(message->device, mqtt->options.workers);
     message->len = len;
     memcpy(message->payload, arrived->payload, copied);
