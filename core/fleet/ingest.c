@@ -16,6 +16,8 @@ enum {
     SCARCE = 1     /* s between evictions when the table is full */
 };
 
+static const char *const kinds[] = {"status", "logs", "other"}; /* by enum mqtt_kind */
+
 double ingest_now(void)
 {
     struct timespec now;
@@ -86,9 +88,8 @@ static void log_malformed(struct ingest *ingest, const struct mqtt_message *mess
     if (place->minute == minute)
         return;
     place->minute = minute;
-    log_warn("malformed message", LOG_INT("device", message->device),
-             LOG_STR("kind", message->kind == MQTT_STATUS ? "status" : "logs"), LOG_STR("reason", reason),
-             LOG_STR("field", field), LOG_INT("bytes", message->len));
+    log_warn("malformed message", LOG_INT("device", message->device), LOG_STR("kind", kinds[message->kind]),
+             LOG_STR("reason", reason), LOG_STR("field", field), LOG_INT("bytes", message->len));
 }
 
 static bool may_go(const struct entry *entry, void *arg)
@@ -205,15 +206,17 @@ void ingest_unpark(struct ingest *ingest)
 
 struct ingest *ingest_new(const struct ingest_options *options)
 {
-    static const char *const kinds[] = {"kind=\"status\"", "kind=\"logs\"", "kind=\"other\""};
     struct ingest *ingest = x_new(struct ingest);
     ingest->options = *options;
     ingest->table = table_new(options->devices);
     ingest->last_parked = &ingest->parked;
     ingest->last_evicted = ingest_now();
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < 3; i++) {
+        char labels[32];
+        snprintf(labels, sizeof(labels), "kind=\"%s\"", kinds[i]);
         ingest->messages[i] = metrics_series(options->metrics, METRICS_COUNTER, "otad_mqtt_messages_total",
-                                             kinds[i], "messages taken from the broker");
+                                             labels, "messages taken from the broker");
+    }
     ingest->lag =
         metrics_series(options->metrics, METRICS_HISTOGRAM, "otad_ingest_lag_seconds", "",
                        "from a message's arrival to its commit, the oldest of each write and device");

@@ -14,6 +14,7 @@
 #include <time.h>
 
 enum {
+    LOOK_AGAIN = 4,      /* ms between looks into an inbox in use */
     KEEP_ALIVE = 20,     /* s */
     TRICKLE = 5000,      /* ms between messages let through a full queue: well below KEEP_ALIVE */
     FIRST_RETRY = 100,   /* ms, doubled each time */
@@ -262,10 +263,57 @@ static enum mqtt_kind parse_topic(const char *topic, int32_t *device)
     return kind;
 }
 
-static void on_message_letter(struct letter *letter, struct worker *worker)
+/* Worker: whatever there is, in order of arrival. */
+static bool empty_inbox(struct inbox *inbox)
 {
-    struct mqtt_message *message = (struct mqtt_message *)letter;
-    message->mqtt->options.on_message(message->mqtt->options.arg, worker, message);
+    struct mqtt_message *taken = atomic_exchange(&inbox->head, NULL), *first = NULL;
+    if (taken == NULL || taken == INBOX_ASLEEP)
+        return false;
+    while (taken != NULL) {
+        struct mqtt_message *next = taken->next;
+        taken->next = first;
+        first = taken;
+        taken = next;
+    }
+    while (first != NULL) {
+        struct mqtt_message *next = first->next;
+        inbox->mqtt->options.on_message(inbox->mqtt->options.arg, inbox->worker, first);
+        first = next;
+    }
+    return true;
+}
+
+static void on_inbox_timer(struct timer *timer)
+{
+    struct inbox *inbox = H2O_STRUCT_FROM_MEMBER(struct inbox, timer, timer);
+    struct mqtt_message *none = NULL;
+    if (empty_inbox(inbox) || !atomic_compare_exchange_strong(&inbox->head, &none, INBOX_ASLEEP))
+        timer_set(inbox->worker->timers, timer, LOOK_AGAIN);
+}
+
+static void on_inbox_letter(struct letter *letter, struct worker *worker)
+{
+    struct inbox *inbox = H2O_STRUCT_FROM_MEMBER(struct inbox, letter, letter);
+    empty_inbox(inbox);
+    timer_set(worker->timers, &inbox->timer, LOOK_AGAIN);
+}
+
+static void on_last_letter(struct letter *letter, struct worker *worker)
+{
+    struct inbox *inbox = H2O_STRUCT_FROM_MEMBER(struct inbox, last_letter, letter);
+    empty_inbox(inbox);
+    timer_cancel(worker->timers, &inbox->timer);
+}
+
+/* Paho's thread. */
+static void push(struct inbox *inbox, struct mqtt_message *message)
+{
+    struct mqtt_message *head = atomic_load(&inbox->head);
+    do
+        message->next = head == INBOX_ASLEEP ? NULL : head;
+    while (!atomic_compare_exchange_weak(&inbox->head, &head, message));
+    if (head == INBOX_ASLEEP)
+        worker_post(inbox->worker, &inbox->letter);
 }
 
 /* Paho's thread, with Paho's lock held. A quarter of the queue is emptied before it goes on, so that a worker
@@ -276,7 +324,7 @@ static void wait_for_room(struct mqtt *mqtt, unsigned worker)
     uint64_t limit = clock_ms() + TRICKLE;
     pthread_mutex_lock(&mqtt->lock);
     atomic_store(&mqtt->waiting, true);
-    while (!atomic_load(&mqtt->draining) && atomic_load(&mqtt->taken[worker]) > enough &&
+    while (!atomic_load(&mqtt->draining) && atomic_load(&mqtt->inbox[worker].taken) > enough &&
            wait_until(mqtt, &mqtt->room, limit))
         ;
     atomic_store(&mqtt->waiting, false);
@@ -287,7 +335,7 @@ void mqtt_message_done(struct mqtt_message *message)
 {
     struct mqtt *mqtt = message->mqtt;
     size_t enough = mqtt->options.queue - mqtt->options.queue / 4;
-    size_t before = atomic_fetch_sub(&mqtt->taken[message->worker], 1);
+    size_t before = atomic_fetch_sub(&mqtt->inbox[message->worker].taken, 1);
     free(message);
     if (before - 1 <= enough && atomic_load(&mqtt->waiting)) {
         pthread_mutex_lock(&mqtt->lock);
@@ -305,21 +353,21 @@ static int on_arrived(void *context, char *topic, int topic_len, MQTTAsync_messa
     clock_gettime(CLOCK_REALTIME, &now);
 
     struct mqtt_message *message = x_alloc(sizeof(*message) + copied + 1);
-    message->letter.deliver = on_message_letter;
     message->mqtt = mqtt;
     message->at = (double)now.tv_sec + (double)now.tv_nsec / 1e9;
-    /* A topic with a NUL in it has a length of its own, and is no device's. */
-    message->kind = topic_len == 0 ? parse_topic(topic, &message->device) : MQTT_OTHER;
+    /* A topic with a NUL in it is longer than it looks, and no device's. */
+    bool plain = topic_len == 0 || strlen(topic) == (size_t)topic_len;
+    message->kind = plain ? parse_topic(topic, &message->device) : MQTT_OTHER;
     message->worker = mqtt_worker(message->device, mqtt->options.workers);
     message->len = len;
     memcpy(message->payload, arrived->payload, copied);
     MQTTAsync_freeMessage(&arrived);
     MQTTAsync_free(topic);
 
-    if (atomic_fetch_add(&mqtt->taken[message->worker], 1) >= mqtt->options.queue)
+    if (atomic_fetch_add(&mqtt->inbox[message->worker].taken, 1) >= mqtt->options.queue)
         wait_for_room(mqtt, message->worker);
     atomic_store(&mqtt->last_arrival, clock_ms());
-    worker_post(mqtt->options.worker[message->worker], &message->letter);
+    push(&mqtt->inbox[message->worker], message);
     return 1;
 }
 
@@ -329,9 +377,18 @@ struct mqtt *mqtt_new(const struct mqtt_options *options, char **error)
         *error = x_printf("mqtt.url must begin with mqtt:// or mqtts://");
         return NULL;
     }
-    struct mqtt *mqtt = x_alloc(sizeof(*mqtt) + options->workers * sizeof(mqtt->taken[0]));
+    struct mqtt *mqtt = x_alloc(sizeof(*mqtt) + options->workers * sizeof(mqtt->inbox[0]));
     mqtt->options = *options;
     mqtt->connect_letter.deliver = on_connect_letter;
+    for (unsigned i = 0; i < options->workers; i++) {
+        struct inbox *inbox = &mqtt->inbox[i];
+        atomic_init(&inbox->head, INBOX_ASLEEP);
+        inbox->letter.deliver = on_inbox_letter;
+        inbox->last_letter.deliver = on_last_letter;
+        inbox->timer.fire = on_inbox_timer;
+        inbox->mqtt = mqtt;
+        inbox->worker = options->worker[i];
+    }
     pthread_condattr_t monotonic;
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
@@ -432,6 +489,8 @@ void mqtt_stop(struct mqtt *mqtt)
         ;
     pthread_mutex_unlock(&mqtt->lock);
     MQTTAsync_destroy(&mqtt->client);
+    for (unsigned i = 0; i < mqtt->options.workers; i++)
+        worker_post(mqtt->inbox[i].worker, &mqtt->inbox[i].last_letter);
 }
 
 void mqtt_free(struct mqtt *mqtt)

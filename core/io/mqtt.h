@@ -3,10 +3,10 @@
  * It keeps one connection, with a clean start and no session, and on it the shared subscriptions
  * $share/otad/device/+/status and .../logs at QoS 1; lost, it is made again with back-off up to 2 s.
  *
- * Messages come on Paho's thread, are copied into one allocation each and posted to the worker that their
- * device belongs to. A worker's messages are counted until mqtt_message_done(); at `queue` of them Paho's
- * thread waits, so that TCP holds the broker back and nothing is lost. While it waits it lets one message
- * through each few seconds: its PUBACK keeps the connection alive through outages of any length.
+ * Messages come on Paho's thread, are copied into one allocation each and handed to the worker that their
+ * device belongs to, in order. A worker's messages are counted until mqtt_message_done(); at `queue` of them
+ * Paho's thread waits, so that TCP holds the broker back and nothing is lost. While it waits it lets one
+ * message through each few seconds: its PUBACK keeps the connection alive through outages of any length.
  *
  * Paho calls back under a lock of the whole process. Workers therefore never call Paho: what they publish is
  * queued here and sent by a thread of this client. */
@@ -24,7 +24,6 @@ enum { MQTT_PAYLOAD = 4096 }; /* longer ones come without their payload, with th
 
 /* Owned by the receiving worker until mqtt_message_done(). */
 struct mqtt_message {
-    struct letter letter;
     struct mqtt *mqtt;
     struct mqtt_message *next; /* the receiver's */
     double at;                 /* arrival, Unix seconds */

@@ -31,6 +31,20 @@ struct publications {
     size_t count;
 };
 
+/* Messages for one worker: a stack that Paho's thread pushes to and the worker takes whole. A worker that
+ * found messages looks again some ms later, and only one that found none has to be woken: at full rate a
+ * letter for each message costs more than the message. */
+struct inbox {
+    _Atomic(struct mqtt_message *) head; /* NULL: empty, the worker will look; INBOX_ASLEEP: wake it */
+    atomic_size_t taken;                 /* messages not yet done with */
+    struct letter letter;                /* wakes */
+    struct letter last_letter;           /* mqtt_stop(): all that was taken is here */
+    struct timer timer;
+    struct mqtt *mqtt;
+    struct worker *worker;
+};
+#define INBOX_ASLEEP ((struct mqtt_message *)1)
+
 struct mqtt {
     struct mqtt_options options;
     MQTTAsync client;
@@ -49,7 +63,7 @@ struct mqtt {
     _Atomic uint64_t last_arrival; /* ms */
     struct letter connect_letter;
     atomic_bool connect_posted;
-    atomic_size_t taken[]; /* per worker */
+    struct inbox inbox[]; /* per worker */
 };
 
 /* With the lock held. */
