@@ -13,8 +13,16 @@ make_keys() {
         [ -s "$keys/$name" ] || random_base64url 32 | write_secret "$keys/$name"
     done
     for name in manifest release-dev; do
-        [ -s "$keys/$name.pub" ] || quietly keygen "$program" keygen --out "$keys/$name"
+        [ -s "$keys/$name.pub" ] || make_signing_key "$keys/$name"
     done
+}
+
+# The .pub comes last: where it is, the pair is whole.
+make_signing_key() { # NAME
+    rm -f -- "$1".new.key "$1".new.pub
+    quietly keygen "$program" keygen --out "$1.new"
+    mv -f -- "$1.new.key" "$1.key"
+    mv -f -- "$1.new.pub" "$1.pub"
 }
 
 # Addresses of the private services, for otad and its command line; they hold passwords.

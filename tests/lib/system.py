@@ -39,6 +39,20 @@ def free_ports(count):
     return found
 
 
+def preload_for_plugin():
+    """What must be loaded into Mosquitto first, since it was not built with the plugin's AddressSanitizer; "" if not."""
+    plugin = BUILD / "otad_auth.so"
+    found = plugin.exists() and re.search(r"libasan\.so\S* => (\S+)",
+                                          subprocess.run(["ldd", plugin], capture_output=True, text=True).stdout)
+    if not found:
+        return ""
+    first = BUILD / "asan_first.so"
+    if not first.exists():
+        subprocess.run(["gcc", "-shared", "-fPIC", "-O0", "-Wl,-z,initfirst", ROOT / "tests/lib/asan_first.c",
+                        "-o", first], check=True)
+    return f"{found.group(1)}:{first}"
+
+
 class System:
     host = "localhost"
 
@@ -55,7 +69,7 @@ class System:
         self.log_path = self.var / "log/otad.log"
         self.environ = {k: v for k, v in os.environ.items() if not FOREIGN.match(k)}
         self.environ.update({f"OTAD_{name}_PORT": str(port) for name, port in ports.items()})
-        self.environ.update(OTAD_VAR=str(self.var), **settings)
+        self.environ.update(OTAD_VAR=str(self.var), OTAD_MOSQUITTO_PRELOAD=preload_for_plugin(), **settings)
 
     def up(self, *arguments, timeout=150):
         """conf/up with these arguments; returns what it printed."""
