@@ -80,7 +80,8 @@ return {
 
   optional_default_and_null_differ = function()
     local check = schema.compile {
-      a = { "string", optional = true }, b = { "integer", default = 5 }, c = { "string", optional = true, nullable = true },
+      a = { "string", optional = true }, b = { "integer", default = 5 },
+      c = { "string", optional = true, nullable = true },
     }
     local value = assert(check { c = json.null })
     assert(value.a == nil and value.b == 5 and value.c == json.null)
