@@ -149,6 +149,11 @@ create unique index updates_under_way on updates (device_id)
   where state in ('pending', 'offered', 'downloading', 'installing');
 create index updates_device on updates (device_id, id);
 create index updates_firmware on updates (firmware_id);
+-- By how long they are silent: what to time out.
+create index updates_taken on updates (updated_at)
+  where taken_at is not null and state in ('pending', 'offered', 'downloading', 'installing');
+create index updates_waiting on updates (created_at)
+  where taken_at is null and state in ('pending', 'offered', 'downloading', 'installing');
 
 -- What shall stand retained on device/{id}/ota: an offer, or '' to clear it. Written in the transaction
 -- that decides it, published afterwards, marked once the broker has acknowledged. No foreign key: the

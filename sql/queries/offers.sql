@@ -6,7 +6,8 @@ select device_id, payload, changed_at from offers where published_at is null ord
 -- What the broker has acknowledged ($3: it was an offer, not a clearing). A row that still is what was published
 -- is marked, or deleted when it was a clearing; its update has been offered. One that another instance has
 -- replaced and published meanwhile is published again, for ours may have come after it; one that is gone is
--- cleared again for the same reason.
+-- cleared again for the same reason. An update that somebody else holds (to cancel it, say) is left to them: they
+-- lock updates before offers.
 -- name: offers_mark
 with n as (
   select * from unnest($1::int[], $2::timestamptz[], $3::bool[]) as n (device_id, changed_at, offer)
@@ -26,8 +27,8 @@ with n as (
   on conflict do nothing
 )
 update updates u set state = 'offered', updated_at = now()
-from marked
-where u.id = marked.update_id and u.state = 'pending';
+where u.id in (select p.id from updates p join marked on p.id = marked.update_id
+               where p.state = 'pending' for update of p skip locked);
 
 -- A broker that was away may have lost what it retained.
 -- name: offers_again

@@ -101,8 +101,8 @@ with told as (
   join devices d on d.id = t.device_id
   order by t.device_id, t.nth desc
 ), found as (
-  select u.id, u.device_id, u.state as was, t.state as told, t.progress, nullif(left(t.error, 255), '') as error, t.runs,
-         coalesce(t.runs = u.version and coalesce(t.elf = f.elf_sha256, true), false) as fits
+  select u.id, u.device_id, u.state as was, t.state as told, t.progress, nullif(left(t.error, 255), '') as error,
+         t.runs, coalesce(t.runs = u.version and coalesce(t.elf = f.elf_sha256, true), false) as fits
   from told t join updates u on u.id = t.update_id and u.device_id = t.device_id
               left join firmware f on f.id = u.firmware_id
   where u.state in ('pending', 'offered', 'downloading', 'installing')
@@ -142,7 +142,6 @@ with told as (
   on conflict (device_id) do update
     set update_id = null, payload = '', expires_at = null, changed_at = now(), published_at = null
     where offers.update_id = (select o.update_id from over o where o.device_id = offers.device_id)
-       or offers.payload = '' and offers.published_at < now() - interval '5 seconds'
 )
 select * from moved order by id;
 
@@ -151,8 +150,8 @@ select * from moved order by id;
 with due as (
   select id from updates
   where state in ('pending', 'offered', 'downloading', 'installing')
-    and case when taken_at is null then created_at < now() - $2::float8 * interval '1 second'
-             else updated_at < now() - $1::float8 * interval '1 second' end
+    and (taken_at is not null and updated_at < now() - $1::float8 * interval '1 second'
+         or taken_at is null and created_at < now() - $2::float8 * interval '1 second')
   limit $3::int for update skip locked
 ), ended as (
   update updates u
