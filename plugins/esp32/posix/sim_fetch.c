@@ -1,0 +1,129 @@
+/* Downloads. Everything runs on the loop's thread; a fetch frees itself when it is done or dropped. curl
+ * forbids removing a transfer within its own callback: one dropped there fails the callback and is freed by
+ * sim_fetch_done. */
+#include "sim_fetch.h"
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+enum { CONNECT_TIMEOUT = 15, STALL_TIMEOUT = 30 };
+
+struct sim_fetch {
+    struct sim_loop *loop;
+    CURL *easy;
+    const struct sim_fetch_events *events;
+    void *arg;
+    int64_t start, total; /* as Content-Range says */
+    bool answered, calling, dropped;
+    char error[CURL_ERROR_SIZE];
+};
+
+static void fetch_free(struct sim_fetch *fetch)
+{
+    curl_multi_remove_handle(sim_loop_curl(fetch->loop), fetch->easy);
+    curl_easy_cleanup(fetch->easy);
+    free(fetch);
+}
+
+/* Tells the answer's head, once. */
+static void answer(struct sim_fetch *fetch)
+{
+    long status = 0;
+    curl_off_t length = -1;
+    if (fetch->answered) {
+        return;
+    }
+    fetch->answered = true;
+    curl_easy_getinfo(fetch->easy, CURLINFO_RESPONSE_CODE, &status);
+    curl_easy_getinfo(fetch->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
+    fetch->events->on_response(fetch->arg, (int)status, fetch->start, status == 200 ? length : fetch->total);
+}
+
+static size_t on_header(char *line, size_t size, size_t count, void *arg)
+{
+    struct sim_fetch *fetch = arg;
+    char text[128];
+    snprintf(text, sizeof text, "%.*s", (int)(size * count), line);
+    if (strncasecmp(text, "content-range:", 14) == 0 &&
+        sscanf(text + 14, " bytes %" SCNd64 "-%*d/%" SCNd64, &fetch->start, &fetch->total) < 1) {
+        fetch->start = -1;
+    }
+    return size * count;
+}
+
+static size_t on_body(char *data, size_t size, size_t count, void *arg)
+{
+    struct sim_fetch *fetch = arg;
+    fetch->calling = true;
+    answer(fetch);
+    if (!fetch->dropped) {
+        fetch->events->on_data(fetch->arg, data, size * count);
+    }
+    fetch->calling = false;
+    return fetch->dropped ? 0 : size * count;
+}
+
+struct sim_fetch *sim_fetch_start(struct sim_loop *loop, const char *url, uint32_t offset, const char *ca,
+                                  int64_t max_rate, const struct sim_fetch_events *events, void *arg)
+{
+    struct sim_fetch *fetch = calloc(1, sizeof *fetch);
+    CURL *easy = curl_easy_init();
+    if (!fetch || !easy) {
+        free(fetch);
+        curl_easy_cleanup(easy);
+        return NULL;
+    }
+    *fetch = (struct sim_fetch){
+        .loop = loop, .easy = easy, .events = events, .arg = arg, .start = -1, .total = -1};
+    curl_easy_setopt(easy, CURLOPT_URL, url);
+    curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(easy, CURLOPT_USERAGENT, "otad-device/" OTAD_VERSION);
+    curl_easy_setopt(easy, CURLOPT_PRIVATE, fetch);
+    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, fetch->error);
+    curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
+    curl_easy_setopt(easy, CURLOPT_HEADERDATA, fetch);
+    curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
+    curl_easy_setopt(easy, CURLOPT_WRITEDATA, fetch);
+    curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_TIMEOUT);
+    curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, 1L);
+    curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, (long)STALL_TIMEOUT);
+    curl_easy_setopt(easy, CURLOPT_MAX_RECV_SPEED_LARGE, (curl_off_t)max_rate);
+    if (ca) {
+        struct curl_blob blob = {.data = (void *)(uintptr_t)ca, .len = strlen(ca), .flags = CURL_BLOB_COPY};
+        curl_easy_setopt(easy, CURLOPT_CAINFO_BLOB, &blob);
+        curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
+    }
+    if (offset > 0) {
+        char range[32];
+        snprintf(range, sizeof range, "%" PRIu32 "-", offset);
+        curl_easy_setopt(easy, CURLOPT_RANGE, range);
+    }
+    curl_multi_add_handle(sim_loop_curl(loop), easy);
+    return fetch;
+}
+
+void sim_fetch_drop(struct sim_fetch *fetch)
+{
+    fetch->dropped = true;
+    if (!fetch->calling) {
+        fetch_free(fetch);
+    }
+}
+
+void sim_fetch_done(CURL *easy, CURLcode result)
+{
+    struct sim_fetch *fetch = NULL;
+    curl_easy_getinfo(easy, CURLINFO_PRIVATE, &fetch);
+    fetch->calling = true; /* so that a drop within an event leaves the freeing to us */
+    if (!fetch->dropped && result == CURLE_OK) {
+        answer(fetch);
+    }
+    if (!fetch->dropped) {
+        const char *why = fetch->error[0] ? fetch->error : curl_easy_strerror(result);
+        fetch->events->on_closed(fetch->arg, result == CURLE_OK ? NULL : why);
+    }
+    fetch_free(fetch);
+}

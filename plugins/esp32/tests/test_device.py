@@ -1,0 +1,324 @@
+"""otad-device against a real Mosquitto with TLS and a small HTTPS server, both started here on free ports.
+
+Run: python3 -m pytest plugins/esp32/tests   (OTAD_DEVICE names the program, default build/otad-device)
+"""
+
+import base64
+import ctypes
+import ctypes.util
+import hashlib
+import http.server
+import json
+import os
+import pathlib
+import queue
+import re
+import socket
+import ssl
+import subprocess
+import threading
+import time
+
+import paho.mqtt.client
+import pytest
+
+DEVICE = os.environ.get("OTAD_DEVICE", str(pathlib.Path(__file__).parents[3] / "build" / "otad-device"))
+SIZE = 400_000
+sodium = ctypes.CDLL(ctypes.util.find_library("sodium"))
+sodium.sodium_init()
+
+
+class Key:
+    def __init__(self):
+        public, self.secret = ctypes.create_string_buffer(32), ctypes.create_string_buffer(64)
+        sodium.crypto_sign_keypair(public, self.secret)
+        self.public = public.raw
+        self.name = hashlib.sha256(self.public).hexdigest()[:8]
+
+    def sign(self, message):
+        signature = ctypes.create_string_buffer(64)
+        sodium.crypto_sign_detached(signature, None, message, ctypes.c_ulonglong(len(message)), self.secret)
+        return base64.b64encode(signature.raw).decode()
+
+
+def image(version, seed, secure_version=0):
+    head = bytearray(288)
+    head[0], head[1] = 0xE9, 3
+    head[0x20:0x28] = (0xABCD5432).to_bytes(4, "little") + secure_version.to_bytes(4, "little")
+    head[0x30:0x50] = version.encode().ljust(32, b"\0")
+    head[0xB0:0xD0] = bytes([seed]) * 32
+    return bytes(head) + bytes((i * 7 + seed) & 255 for i in range(SIZE - 288))
+
+
+OLD, NEW = image("1.2.0", 1), image("dd8478c", 2)
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def openssl(folder, *arguments):
+    subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
+
+
+class Files(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        body, start = self.server.body, 0
+        self.server.requests.append(self.headers.get("Range"))
+        match = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range") or "")
+        if match:
+            start = int(match[1])
+            self.send_response(206)
+            self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
+        else:
+            self.send_response(200)
+        self.send_header("Content-Length", str(len(body) - start))
+        self.end_headers()
+        self.wfile.write(body[start:])
+
+    def log_message(self, *arguments):
+        pass
+
+
+class Place:
+    """A broker, a file server and the keys; one device with id 42."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.manifest_key, self.release_key = Key(), Key()
+        self.mqtts, self.mqtt = free_port(), free_port()
+        openssl(folder, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "ca.pem", "-subj",
+                "/CN=test ca", "-days", "2")
+        openssl(folder, "req", "-newkey", "rsa:2048", "-nodes", "-keyout", "server.key", "-out", "server.csr", "-subj",
+                "/CN=localhost")
+        (folder / "ext").write_text("subjectAltName=DNS:localhost\n")
+        openssl(folder, "x509", "-req", "-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-out",
+                "server.pem", "-days", "2", "-extfile", "ext")
+        (folder / "passwords").write_text("device-42:secret\nserver:secret\n")
+        subprocess.run(["mosquitto_passwd", "-U", str(folder / "passwords")], check=True, capture_output=True)
+        os.chmod(folder / "passwords", 0o644)
+        (folder / "mosquitto.conf").write_text(
+            f"per_listener_settings false\npassword_file {folder}/passwords\nallow_anonymous false\nuser root\n"
+            f"listener {self.mqtt} 127.0.0.1\nlistener {self.mqtts} 127.0.0.1\ncertfile {folder}/server.pem\n"
+            f"keyfile {folder}/server.key\n")
+        self.broker = subprocess.Popen(["/usr/sbin/mosquitto", "-c", str(folder / "mosquitto.conf")],
+                                       stderr=subprocess.DEVNULL)
+        self.http = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Files)
+        self.http.body, self.http.requests = NEW, []
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(folder / "server.pem", folder / "server.key")
+        self.http.socket = tls.wrap_socket(self.http.socket, server_side=True)
+        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+        self.messages = queue.Queue()
+        self.seen = []
+        self.client = paho.mqtt.client.Client()
+        self.client.username_pw_set("server", "secret")
+        self.client.on_connect = lambda c, u, f, code: c.subscribe([("device/42/status", 1), ("device/42/logs", 1)])
+        self.client.on_message = lambda c, u, m: self.messages.put((m.topic, m.payload))
+        for _ in range(100):
+            try:
+                self.client.connect("127.0.0.1", self.mqtt)
+                break
+            except OSError:
+                time.sleep(0.05)
+        self.client.loop_start()
+        self.register()
+        (folder / "old.bin").write_bytes(OLD)
+
+    def register(self, host="localhost"):
+        (self.folder / "registration.json").write_text(json.dumps({
+            "device": {"id": 42, "chip": "esp32", "device_code": "bench-1"},
+            "credentials": {"username": "device-42", "password": "secret", "client_id": "device-42"},
+            "mqtt": {"host": host, "port": self.mqtts, "tls": True, "ca": (self.folder / "ca.pem").read_text(),
+                     "topics": {"status": "device/42/status", "ota": "device/42/ota", "logs": "device/42/logs"}},
+            "keys": {"manifest": base64.b64encode(self.manifest_key.public).decode(),
+                     "release": [base64.b64encode(self.release_key.public).decode()]}}))
+
+    def close(self):
+        self.client.loop_stop()
+        self.broker.terminate()
+        self.broker.wait()
+        self.http.shutdown()
+
+    def offer(self, update_id, version="1.3.0", body=NEW, release_key=None, **other):
+        digest = hashlib.sha256(body).hexdigest()
+        manifest = {"action": "install", "update_id": update_id, "device_id": 42, "version": version, "chip": "esp32",
+                    "size": len(body), "sha256": digest, "elf_sha256": body[0xB0:0xD0].hex(),
+                    "url": f"https://localhost:{self.http.server_port}/ota/token",
+                    "release_signature": (release_key or self.release_key).sign(
+                        f"otad-firmware-1\nesp32\n{version}\n{digest}\n".encode()),
+                    "release_key": self.release_key.name, "issued_at": int(time.time()),
+                    "expires_at": int(time.time()) + 600}
+        text = json.dumps(manifest | other)
+        self.publish(json.dumps({"manifest": text, "signature": self.manifest_key.sign(text.encode()),
+                                 "key": self.manifest_key.name}))
+
+    def publish(self, text):
+        self.client.publish("device/42/ota", text, 1, retain=True).wait_for_publish()
+
+    def device(self, *arguments):
+        return [DEVICE, "--config", str(self.folder / "registration.json"), "--state", str(self.folder / "state"),
+                "--initial", str(self.folder / "old.bin"), "--backoff", "100ms", *arguments]
+
+    def run(self, *arguments, timeout=60):
+        return subprocess.run(self.device(*arguments), capture_output=True, text=True, timeout=timeout)
+
+    def statuses(self):
+        """What the device has published to its status topic since the last call."""
+        time.sleep(0.3)
+        found = []
+        while not self.messages.empty():
+            topic, payload = self.messages.get()
+            if topic.endswith("/status"):
+                found.append(json.loads(payload))
+            else:
+                self.seen.append(json.loads(payload)["message"])
+        return found
+
+
+@pytest.fixture
+def place(tmp_path):
+    made = Place(tmp_path)
+    yield made
+    made.close()
+
+
+def test_update_over_tls(place):
+    place.offer(17)
+    done = place.run("--exit-when-confirmed", "--metric", "temperature=21.5")
+    assert done.returncode == 0, done.stdout + done.stderr
+    statuses = place.statuses()
+    states = [s["ota"]["state"] for s in statuses if "ota" in s]
+    assert list(dict.fromkeys(states)) == ["accepted", "downloading", "verifying", "rebooting", "confirmed"]
+    confirmed = next(s for s in statuses if s.get("ota", {}).get("state") == "confirmed")
+    assert confirmed["firmware_version"] == "1.3.0" and confirmed["elf_sha256"] == "02" * 32
+    assert confirmed["battery"] == 87 and confirmed["temperature"] == 21.5 and confirmed["chip"] == "esp32"
+    assert confirmed["ota"] == {"update_id": 17, "state": "confirmed", "progress": 100, "error": None}
+    assert statuses[-1] == {"status": "offline", "session": confirmed["session"]}
+    assert "downloading 1.3.0" in place.seen
+    assert (place.folder / "state" / "slot1").read_bytes() == NEW
+
+
+def test_repeats_until_cleared(place):
+    place.offer(17)
+    assert place.run("--exit-when-confirmed").returncode == 0
+    place.statuses()
+    with subprocess.Popen(place.device("--heartbeat", "1s"), stdout=subprocess.DEVNULL) as device:
+        time.sleep(2.5)
+        before = place.statuses()
+        place.publish("")
+        time.sleep(1)
+        after = place.statuses()
+        device.terminate()
+        assert device.wait(10) == 0
+    assert len(before) >= 2 and all(s["ota"]["state"] == "confirmed" for s in before)
+    assert after and "ota" not in after[-1] and after[-1]["firmware_version"] == "1.3.0"
+
+
+def test_killed_during_the_download_it_resumes(place):
+    place.offer(17)
+    for limit in (150_000, 100_000):
+        assert place.run("--die-after-bytes", str(limit)).returncode == 137
+    assert place.statuses()[-1]["status"] == "offline"  # the last will
+    assert place.run("--exit-when-confirmed").returncode == 0
+    starts = [int(r[6:-1]) if r else 0 for r in place.http.requests]
+    assert starts[0] == 0 and 80_000 < starts[1] <= 150_000 and starts[1] < starts[2] <= 250_000
+
+
+def test_crash_after_boot_rolls_back(place):
+    place.offer(17)
+    done = place.run("--exit-when-confirmed", "--crash-after-boot", "1")
+    assert done.returncode == 1
+    last = place.statuses()[-2]
+    assert last["ota"]["state"] == "rolled_back" and last["firmware_version"] == "1.2.0"
+
+
+@pytest.mark.parametrize("how, why", [("fail", "the self-test failed"), ("crash", "the new image did not start")])
+def test_selftest(place, how, why):
+    place.offer(17)
+    assert place.run("--exit-when-confirmed", "--selftest", how).returncode == 1
+    assert place.statuses()[-2]["ota"] == {"update_id": 17, "state": "rolled_back", "progress": 0, "error": why}
+
+
+@pytest.mark.parametrize("body, why", [(NEW[:-1] + b"!", "image has another SHA-256"),
+                                       (NEW + b"more", "image longer than declared")], ids=["changed", "longer"])
+def test_wrong_bytes(place, body, why):
+    place.http.body = body
+    place.offer(17)
+    assert place.run("--exit-when-confirmed").returncode == 1
+    assert place.statuses()[-2]["ota"]["error"] == why
+
+
+def test_stolen_manifest_key(place):
+    place.offer(17, release_key=Key())
+    assert place.run("--exit-when-confirmed").returncode == 1
+    assert place.statuses()[-2]["ota"] == {"update_id": 17, "state": "rejected", "progress": 0,
+                                           "error": "wrong release signature"}
+    assert place.http.requests == []
+
+
+def test_older_secure_version(place):
+    (place.folder / "old.bin").write_bytes(image("1.2.0", 1, secure_version=3))
+    place.offer(17)
+    assert place.run("--exit-when-confirmed").returncode == 1
+    assert "secure version too small" in place.statuses()[-2]["ota"]["error"]
+
+
+def test_rollback_action(place):
+    place.offer(17)
+    assert place.run("--exit-when-confirmed").returncode == 0
+    place.offer(18, version="1.2.0", body=OLD, action="rollback")
+    with subprocess.Popen(place.device("--exit-when-confirmed"), stdout=subprocess.PIPE, text=True) as device:
+        assert device.wait(30) == 0
+    assert place.statuses()[-2]["firmware_version"] == "1.2.0" and len(place.http.requests) == 1
+
+
+def test_wrong_host_name_is_refused(place):
+    place.register(host="127.0.0.1")  # the certificate is for localhost
+    with subprocess.Popen(place.device(), stdout=subprocess.PIPE, text=True) as device:
+        time.sleep(2)
+        device.terminate()
+        assert "connected" not in [line.split(": ", 1)[1].strip() for line in device.stdout]
+    assert place.statuses() == []
+
+
+def test_foreign_certificate_of_the_file_server(place):
+    openssl(place.folder, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "other.key", "-out", "other.pem",
+            "-subj", "/CN=localhost", "-days", "2")
+    other = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Files)
+    other.body, other.requests = NEW, []
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(place.folder / "other.pem", place.folder / "other.key")
+    other.socket = tls.wrap_socket(other.socket, server_side=True)
+    threading.Thread(target=other.serve_forever, daemon=True).start()
+    place.offer(17, url=f"https://localhost:{other.server_port}/ota/x")
+    assert place.run("--exit-when-confirmed", "--retries", "1").returncode == 1
+    assert "certificate" in place.statuses()[-2]["ota"]["error"]
+    assert other.requests == []
+    other.shutdown()
+
+
+def test_broker_restart(place):
+    with subprocess.Popen(place.device("--exit-when-confirmed", "--heartbeat", "1s"), stdout=subprocess.PIPE,
+                          text=True) as device:
+        time.sleep(1.5)
+        place.broker.terminate()
+        place.broker.wait()
+        time.sleep(1)
+        place.broker = subprocess.Popen(["/usr/sbin/mosquitto", "-c", str(place.folder / "mosquitto.conf")],
+                                        stderr=subprocess.DEVNULL)
+        time.sleep(3)  # both clients are back by then
+        place.offer(17)
+        assert device.wait(60) == 0
+    sessions = {s["session"] for s in place.statuses()}
+    assert len(sessions) >= 2  # a new one each connection
+
+
+def test_usage():
+    assert subprocess.run([DEVICE, "--help"], capture_output=True).returncode == 0
+    assert subprocess.run([DEVICE], capture_output=True).returncode == 2
+    assert subprocess.run([DEVICE, "--selftest", "maybe"], capture_output=True).returncode == 2
