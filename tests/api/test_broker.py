@@ -5,7 +5,7 @@ import subprocess
 import time
 
 import pytest
-from broker_fixture import Broker, wait_until
+from broker import Broker, wait_until
 from mqtt_client import Client
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties

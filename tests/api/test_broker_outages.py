@@ -6,7 +6,7 @@ import subprocess
 import time
 
 import pytest
-from broker_fixture import Broker, Mosquitto, free_port, wait_until
+from broker import Broker, Mosquitto, free_port, wait_until
 from mqtt_client import Client
 
 REDIS_TRUSTED_AFTER = 1 + 5  # redis_ttl and the margin of plugins/mosquitto/shared.h, seconds
