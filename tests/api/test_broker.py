@@ -375,7 +375,9 @@ def test_sighup_keeps_sessions_and_lets_nobody_in(broker, connect, device):
     assert connect("otad", old, client_id="otad-1").connected() == 5
     assert connect("otad", broker.mosquitto.password, client_id="otad-1").connected() == 0
     broker.rotate(here)
+    broker.rotate(away)
     assert client.lost_within(1)
+    assert f"device-{away} disconnected" not in broker.mosquitto.text()  # the absent one was not taken for present
     device(away, clean=False)
 
 
