@@ -384,7 +384,7 @@ def test_sighup_keeps_sessions_and_lets_nobody_in(broker, connect, device):
 def test_offers_survive_a_kill(broker, device, server):
     number = broker.register()
     server.publish(f"device/{number}/ota", "offer", retain=True)
-    time.sleep(0.2)  # Mosquitto acknowledges first and saves at the end of that turn of its loop
+    time.sleep(2.5)  # saved every two seconds
     broker.mosquitto.kill()
     broker.mosquitto.start()
     client = device(number)
