@@ -46,11 +46,7 @@ def preload_for_plugin():
                                           subprocess.run(["ldd", plugin], capture_output=True, text=True).stdout)
     if not found:
         return ""
-    first = BUILD / "asan_first.so"
-    if not first.exists():
-        subprocess.run(["gcc", "-shared", "-fPIC", "-O0", "-Wl,-z,initfirst", ROOT / "tests/lib/asan_first.c",
-                        "-o", first], check=True)
-    return f"{found.group(1)}:{first}"
+    return f"{found.group(1)}:{BUILD / 'otad_auth_preload.so'}"
 
 
 class System:

@@ -1,8 +1,9 @@
 """Private PostgreSQL, Redis and Mosquitto (with otad's plugin) on free ports, in one temporary directory.
 
-Run as root, the services run as the user `postgres`, since PostgreSQL refuses root. The plugin is taken from
-OTAD_BUILD (default: build/) or, if given, OTAD_AUTH_PLUGIN. If it was built with AddressSanitizer, Mosquitto
-gets the run-time by LD_PRELOAD, and stop() fails on anything it reported.
+Other than `system.System` this is the broker alone, whose services tests can stop, freeze and replace. Run as
+root, the services run as the user `postgres`, since PostgreSQL refuses root. The plugin is OTAD_BUILD's (default:
+build/). If it was built with AddressSanitizer, Mosquitto gets the run-time by LD_PRELOAD, and stop() fails on
+anything it reported.
 """
 import hashlib
 import os
@@ -18,8 +19,7 @@ import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-PLUGIN = pathlib.Path(os.environ.get("OTAD_AUTH_PLUGIN")
-                      or pathlib.Path(os.environ.get("OTAD_BUILD", ROOT / "build")) / "otad_auth.so")
+BUILD = pathlib.Path(os.environ.get("OTAD_BUILD", ROOT / "build"))
 PG_BIN = pathlib.Path("/usr/lib/postgresql/15/bin")
 SERVICE_USER = "postgres"
 
@@ -138,7 +138,7 @@ class Redis:
 
 
 class Mosquitto:
-    """From conf/mosquitto.conf, as conf/up would run it. `changes`: lines added, by option name."""
+    """From conf/mosquitto.conf, as conf/up would run it. `options`: more options of the plugin."""
 
     def __init__(self, directory, database_url, redis_url, options=None, run_as_root=False):
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="mosquitto-", dir=directory))
@@ -151,7 +151,9 @@ class Mosquitto:
         self.conf = self.directory / "mosquitto.conf"
         self.user = "mosquitto" if run_as_root else SERVICE_USER
         self.process = None
-        self.reported = 0
+        self.plugin = self.directory / "otad_auth.so"
+        for library in BUILD.glob("otad_auth*.so"):  # to where any user can read it
+            shutil.copy(library, self.directory)
         subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
                         "-nodes", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
                         "-days", "2", "-keyout", self.key, "-out", self.cert], check=True, stderr=subprocess.DEVNULL)
@@ -160,7 +162,7 @@ class Mosquitto:
         (self.directory / "data").mkdir()
         values = {"MQTT_PORT": self.port, "MQTTS_PORT": self.tls_port, "MQTT_WS_PORT": self.ws_port,
                   "MQTT_DEV_ADDRESS": "127.0.0.1", "MQTT_USER": self.user, "MQTT_DATA": f"{self.directory}/data/",
-                  "TLS_CERT": self.cert, "TLS_KEY": self.key, "AUTH_PLUGIN": PLUGIN, "DATABASE_URL": database_url,
+                  "TLS_CERT": self.cert, "TLS_KEY": self.key, "AUTH_PLUGIN": self.plugin, "DATABASE_URL": database_url,
                   "REDIS_URL": redis_url, "SERVER_PASSWORD_FILE": self.password_file}
         text = re.sub(r"^(#.*)$", "", (ROOT / "conf/mosquitto.conf").read_text(), flags=re.M)
         text = re.sub(r"@([A-Z_]+)@", lambda m: str(values[m.group(1)]), text)
@@ -173,11 +175,11 @@ class Mosquitto:
                 shutil.chown(path, self.user, pwd.getpwnam(self.user).pw_gid)
 
     def environment(self):
-        libraries = subprocess.run(["ldd", PLUGIN], capture_output=True, text=True).stdout
+        libraries = subprocess.run(["ldd", self.plugin], capture_output=True, text=True).stdout
         found = re.search(r"libasan\.so\S* => (\S+)", libraries)
         if not found:
             return dict(os.environ)
-        return dict(os.environ, LD_PRELOAD=f"{found.group(1)}:{PLUGIN.parent}/otad_auth_preload.so", ASAN_OPTIONS="detect_leaks=0:abort_on_error=1",
+        return dict(os.environ, LD_PRELOAD=f"{found.group(1)}:{self.directory}/otad_auth_preload.so", ASAN_OPTIONS="detect_leaks=0:abort_on_error=1",
                     UBSAN_OPTIONS="print_stacktrace=1")
 
     def spawn(self):
@@ -225,7 +227,7 @@ class Broker:
     """All three, and the devices in them."""
 
     def __init__(self, options=None):
-        assert PLUGIN.exists(), f"{PLUGIN} is not built"
+        assert (BUILD / "otad_auth.so").exists(), f"{BUILD}/otad_auth.so is not built"
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="otad-broker-"))
         self.directory.chmod(0o755)
         if os.geteuid() == 0:
