@@ -10,6 +10,8 @@
 #include <string.h>
 #include <time.h>
 
+enum { MULTIPART_FRAME = 64 * 1024 }; /* bytes of a form around its file */
+
 /* Who asks. False: refused, and answered. */
 static bool authenticate(struct runtime *runtime, struct http_request *request, const struct route *route,
                          struct jwt_claims *claims)

@@ -13,6 +13,12 @@ local ABOUT = {
 }
 local check_about = schema.compile(ABOUT)
 
+-- As the API shows it: where the file is kept is nobody's business, where it can be fetched is.
+local function shown(row)
+  row.file_url = ("%s/firmware/%d/download"):format(config["public_url"], row.id)
+  return row
+end
+
 local function refuse(field, message, detail)
   fail(422, detail or "Some fields are not as they must be.", { errors = { { field = field, message = message } } })
 end
@@ -73,7 +79,7 @@ local function known(row, image, about, data)
   local signature, key = release(image, row.version, about.signature)
   if signature then db.run("firmware_sign", row.id, signature, key) end
   make_sure_stored(row, data)
-  return 200, { firmware = row }
+  return 200, { firmware = shown(row) }
 end
 
 local function conflict(image, version)
@@ -102,12 +108,13 @@ local function upload(req)
   end
   if violation then error("firmware_create: " .. constraint) end
   make_sure_stored(made, data)
-  return 201, { firmware = made }
+  return 201, { firmware = shown(made) }
 end
 
 local function list(req)
   local before = page.start(req, "firmware", 2147483647)
   local rows = db.all("firmware_list", before, req.query.limit + 1, req.query.chip)
+  for _, row in ipairs(rows) do shown(row) end
   return page.answer(req, "firmware", rows, page.by_id)
 end
 
@@ -118,7 +125,7 @@ local function find(req)
 end
 
 local function get(req)
-  return 200, find(req)
+  return 200, shown(find(req))
 end
 
 local function send(req)
