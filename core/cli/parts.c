@@ -233,6 +233,19 @@ static void on_turn(struct worker *worker)
     pg_turn(parts->ingest_pg);
 }
 
+/* With a connection left over, after 30 s of waiting, libh2o still refers to all this. */
+static void free_ports(struct parts *parts)
+{
+    if (parts->http == NULL || guard_connections(parts->guard) != 0)
+        return;
+    for (int i = 0; i < 2; i++) {
+        if (parts->listeners[i] != NULL)
+            listener_free(parts->listeners[i]);
+    }
+    guard_free(parts->guard);
+    http_context_free(parts->http);
+}
+
 /* Coroutines that still wait are ended by what they wait for: the database first. */
 static void on_end(struct worker *worker)
 {
@@ -254,6 +267,7 @@ static void on_end(struct worker *worker)
     if (parts->runtime.current != NULL)
         generation_release(parts->runtime.current);
     timers_run(worker->timers, 0); /* what those put off to the next turn */
+    free_ports(parts);
     watchdog_unwatch(parts->app->services.watchdog, &parts->runtime.watch);
     revocations_free(parts->runtime.revocations);
     metrics_free(parts->runtime.metrics);

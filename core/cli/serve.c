@@ -114,8 +114,10 @@ static int supervise(struct config *config)
             return getppid() == parent ? serve(config) : 1;
         }
         int status = wait_for(child, &asked);
-        if (WIFEXITED(status) || asked) /* an error that it has named, or the end that was asked for */
+        if (WIFEXITED(status) || asked) { /* an error that it has named, or the end that was asked for */
+            config_free(config);
             return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+        }
         fast = time(NULL) - started < FAST_CRASH ? fast + 1 : 0;
         log_error("server crashed", LOG_INT("signal", WTERMSIG(status)), LOG_INT("crashes_in_a_row", fast));
         if (fast >= MOST_FAST_CRASHES)

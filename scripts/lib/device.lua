@@ -30,11 +30,6 @@ function device.credentials(id, password)
   return { username = name, password = password, client_id = name }
 end
 
--- The broker asks this cache before the database.
-function device.forget_credentials(id)
-  redis("DEL", "otad:mqtt:" .. id)
-end
-
 -- Ends with 404 unless req.user may see the device of the path.
 function device.must_be_visible(req)
   if not db.one("device_visible", req.params.id, req.user.id, req.user.role == "operator") then fail(404) end

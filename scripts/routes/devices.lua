@@ -65,14 +65,12 @@ local function rotate(req)
   local password = crypto.random(32)
   local row = db.one("device_rotate", req.params.id, req.user.id, operator(req), crypto.sha256(password))
   if not row then fail(404) end
-  device.forget_credentials(row.id)
   return 200, { credentials = device.credentials(row.id, password) }
 end
 
 local function delete(req)
   local row = db.one("device_delete", req.params.id, req.user.id, operator(req))
   if not row then fail(404) end
-  device.forget_credentials(row.id)
   offers.poke()
   return 204
 end
