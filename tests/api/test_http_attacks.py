@@ -137,13 +137,15 @@ def test_hpack_bomb(otad, references, streams):
     frame(HEADERS, END_HEADERS, 1, post(b"/auth/login")) + frame(DATA, 0, 1) * 1000000,
 ], ids=["continuation-empty", "continuation-large", "unknown", "ping", "settings", "priority", "data-empty"])
 def test_flood_is_cut(otad, flood):
-    memory_before, lines_before = memory(otad), log_lines(otad)
-    connection = Connection(otad, receive_buffer=4096).start_http2()
-    begun = time.monotonic()
-    connection.send(flood, 1)  # nothing is read meanwhile
-    _, closed = connection.read(max(0.1, begun + 1 - time.monotonic()))
-    assert closed
-    assert memory(otad) - memory_before < 2 * MIB
+    lines_before = log_lines(otad)
+    for attempt in range(2):  # the first touches buffers that are kept for good; the second must add nothing
+        memory_before = memory(otad)
+        connection = Connection(otad, receive_buffer=4096).start_http2()
+        begun = time.monotonic()
+        connection.send(flood, 1)  # nothing is read meanwhile
+        _, closed = connection.read(max(0.1, begun + 1 - time.monotonic()))
+        assert closed
+        assert memory(otad) - memory_before < (2 if attempt else 8) * MIB
     assert log_lines(otad) - lines_before <= 20
 
 
@@ -259,7 +261,10 @@ def test_idle_connections_leave_room(otad):
 
 
 # H7
-def test_unfinished_bodies_stay_within_the_budget(otad):
+def test_unfinished_bodies_stay_within_the_budget(start_otad):
+    budget = 64 * MIB
+    otad = start_otad(OTAD_HTTP_BODY_BUDGET=str(budget))
+    fetch(otad)
     before, peak, stop = memory(otad), [0], threading.Event()
 
     def watch():
@@ -288,9 +293,9 @@ def test_unfinished_bodies_stay_within_the_budget(otad):
     watcher.join()
     for connection in held:
         connection.close()
-    print(f"peak {peak[0] / MIB:.0f} MiB of {otad.body_budget / MIB:.0f} MiB")
+    print(f"peak {peak[0] / MIB:.0f} MiB of {budget / MIB:.0f} MiB")
     assert status == 200
-    assert peak[0] < otad.body_budget + 32 * MIB
+    assert peak[0] < budget + 32 * MIB
 
 
 # H9
