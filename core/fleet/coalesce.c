@@ -34,7 +34,9 @@ static void set_ota(struct entry *entry, const struct status_ota *ota)
 {
     int32_t numbers[3] = {ota->update_id, (int32_t)ota->state, ota->progress};
     uint64_t print = print_bytes(14695981039346656037u, numbers, sizeof(numbers));
-    print = print_bytes(print, ota->error.s, ota->error.len) | 1; /* never 0 */
+    if (ota->error.s != NULL)
+        print = print_bytes(print, ota->error.s, ota->error.len);
+    print |= 1; /* never 0 */
     struct entry_ota *mine = &entry->ota;
     mine->again = entry->seq;
     if (mine->print == print)
