@@ -18,6 +18,7 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "long: takes minutes; run by --long only")
+    config.addinivalue_line("markers", "measured: bounds time or memory (times otad.slack); run without sanitizers, too")
 
 
 def pytest_collection_modifyitems(config, items):

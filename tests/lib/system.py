@@ -39,18 +39,24 @@ def free_ports(count):
     return found
 
 
+def linked_with(binary, library):
+    """Where the loader finds this library for a binary; "" if the binary does not want it."""
+    listing = subprocess.run(["ldd", binary], capture_output=True, text=True).stdout
+    found = re.search(rf"{library}\.so\S* => (\S+)", listing)
+    return found.group(1) if found else ""
+
+
 def preload_for_plugin():
     """What must be loaded into Mosquitto first, since it was not built with the plugin's AddressSanitizer; "" if not."""
-    plugin = BUILD / "otad_auth.so"
-    found = plugin.exists() and re.search(r"libasan\.so\S* => (\S+)",
-                                          subprocess.run(["ldd", plugin], capture_output=True, text=True).stdout)
-    if not found:
+    runtime = linked_with(BUILD / "otad_auth.so", "libasan")
+    if not runtime:
         return ""
-    return f"{found.group(1)}:{BUILD / 'otad_auth_preload.so'}"
+    return f"{runtime}:{BUILD / 'otad_auth_preload.so'}"
 
 
 class System:
     host = "localhost"
+    body_budget = 128 << 20  # http.body_budget of conf/otad.lua
 
     def __init__(self, **settings):
         """settings: further environment, such as OTAD_DEVICE_OFFLINE_AFTER="3s"."""
@@ -61,6 +67,8 @@ class System:
         self.pg_port, self.redis_port = ports["PG"], ports["REDIS"]
         self.url = f"http://{self.host}:{self.http_port}"
         self.https_url = f"https://{self.host}:{self.https_port}"
+        # By how much a sanitized program may miss bounds on time and memory.
+        self.slack = 8 if linked_with(PROGRAM, "libasan") else 1
         self.ca = self.var / "certs/ca.pem"
         self.log_path = self.var / "log/otad.log"
         self.environ = {k: v for k, v in os.environ.items() if not FOREIGN.match(k)}
