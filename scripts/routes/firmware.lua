@@ -69,16 +69,11 @@ local function store(data)
   fail(503, "The image cannot be stored at the moment.")
 end
 
--- A deletion may have taken the file between our store() and the row that now says it is there.
-local function make_sure_stored(row, data)
-  if not firmware.open(row.sha256) then store(data) end
-end
-
 -- The identical image again. One that had no release signature may get it now.
 local function known(row, image, about, data)
   local signature, key = release(image, row.version, about.signature)
   if signature then db.run("firmware_sign", row.id, signature, key) end
-  make_sure_stored(row, data)
+  store(data)
   return 200, { firmware = shown(row) }
 end
 
@@ -94,7 +89,8 @@ local function upload(req)
 
   local version = about.version or image.version
   if version == "" then refuse("version", "is missing, and the image names none") end
-  if db.one("firmware_by_version", image.chip, image.project, version) then conflict(image, version) end
+  local other = db.one("firmware_by_version", image.chip, image.project, version)
+  if other and other.sha256 ~= image.sha256 then conflict(image, version) end
   local signature, key = release(image, version, about.signature)
 
   store(data)
@@ -107,7 +103,7 @@ local function upload(req)
     return known(row, image, about, data)
   end
   if violation then error("firmware_create: " .. constraint) end
-  make_sure_stored(made, data)
+  store(data) -- once more: a deletion may have taken it before there was this row
   return 201, { firmware = shown(made) }
 end
 
