@@ -20,28 +20,27 @@ enum range_result range_parse(const char *text, size_t len, size_t size, size_t 
 {
     static const char unit[] = "bytes=";
     const char *at = text + sizeof(unit) - 1, *end = text + len;
-    size_t number;
+    size_t from, to = SIZE_MAX;
 
     if (len < sizeof(unit) || strncmp(text, unit, sizeof(unit) - 1) != 0)
         return RANGE_NONE;
     if (*at == '-') { /* the last so many */
         at++;
-        if (!take_number(&at, end, &number) || at != end)
+        if (!take_number(&at, end, &from) || at != end)
             return RANGE_NONE;
-        if (number == 0 || size == 0)
+        if (from == 0 || size == 0)
             return RANGE_BEYOND;
-        *first = number < size ? size - number : 0;
+        *first = from < size ? size - from : 0;
         *last = size - 1;
         return RANGE_ONE;
     }
-    if (!take_number(&at, end, first) || at == end || *at++ != '-')
+    if (!take_number(&at, end, &from) || at == end || *at++ != '-')
         return RANGE_NONE;
-    *last = SIZE_MAX;
-    if (at < end && (!take_number(&at, end, last) || at != end || *last < *first))
+    if (at < end && (!take_number(&at, end, &to) || at != end || to < from))
         return RANGE_NONE;
-    if (*first >= size)
+    if (from >= size)
         return RANGE_BEYOND;
-    if (*last >= size)
-        *last = size - 1;
+    *first = from;
+    *last = to < size ? to : size - 1;
     return RANGE_ONE;
 }

@@ -7,11 +7,8 @@ local function seen(device)
 end
 
 local UNDER_WAY = {
-  pending = function(_, offer)
-    if offer and offer.published_at then return "The offer waits at the broker for the device." end
-    return "The offer is signed and about to be published."
-  end,
-  offered = function() return "The device has the offer and has not begun to download." end,
+  pending = function() return "The offer is signed and waits for the broker to take it." end,
+  offered = function() return "The offer waits at the broker, or with the device, which has not begun to download." end,
   downloading = function(u) return ("The device has downloaded %d %%."):format(u.progress) end,
   installing = function(u)
     if u.reason then return ("It is not done yet: %s."):format(u.reason) end

@@ -41,7 +41,7 @@ local function login(req)
   return session.answer(account, made.sid, secret, req.body.cookie)
 end
 
-local check_refresh = schema.compile { refresh_token = { "string", max = 200 } }
+local check_refresh = schema.compile { refresh_token = { "string", max = 4096 } }
 
 -- From the body, or, where that is empty, from the cookie. The second value tells which.
 local function refresh_token(req)

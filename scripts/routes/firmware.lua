@@ -69,46 +69,49 @@ local function store(data)
   fail(503, "The image cannot be stored at the moment.")
 end
 
--- A deletion may have taken the file between our store() and the row that now says it is there.
-local function make_sure_stored(row, data)
-  if not firmware.open(row.sha256) then store(data) end
-end
-
 -- The identical image again. One that had no release signature may get it now.
 local function known(row, image, about, data)
   local signature, key = release(image, row.version, about.signature)
   if signature then db.run("firmware_sign", row.id, signature, key) end
-  make_sure_stored(row, data)
+  store(data)
   return 200, { firmware = shown(row) }
 end
 
-local function conflict(image, version)
-  fail(409, ("Version %s of %s for %s exists with other bytes."):format(version, image.project, image.chip))
+local function must_not_conflict(image, version)
+  local other = db.one("firmware_by_version", image.chip, image.project, version)
+  if other and other.sha256 ~= image.sha256 then
+    fail(409, ("Version %s of %s for %s exists with other bytes."):format(version, image.project, image.chip))
+  end
+end
+
+-- The new row, or nil where another upload or deletion of the same came in between.
+local function create(image, version, signature, key, about, req)
+  local row, violation, constraint = db.one("firmware_create", version, image.sha256, image.chip, image.project,
+    image.size, image.elf_sha256, image.secure_version, image.idf_version, image.min_chip_revision,
+    image.signature_kind, signature, key, about.notes, req.user.id)
+  if violation and violation ~= "unique_violation" then error("firmware_create: " .. constraint) end
+  return row
 end
 
 local function upload(req)
   local data, about = read_upload(req)
   local image = parse(data)
-  local row = db.one("firmware_by_sha256", image.sha256)
-  if row then return known(row, image, about, data) end
-
   local version = about.version or image.version
-  if version == "" then refuse("version", "is missing, and the image names none") end
-  if db.one("firmware_by_version", image.chip, image.project, version) then conflict(image, version) end
-  local signature, key = release(image, version, about.signature)
+  for _ = 1, 5 do
+    local row = db.one("firmware_by_sha256", image.sha256)
+    if row then return known(row, image, about, data) end
 
-  store(data)
-  local made, violation, constraint = db.one("firmware_create", version, image.sha256, image.chip, image.project,
-    image.size, image.elf_sha256, image.secure_version, image.idf_version, image.min_chip_revision,
-    image.signature_kind, signature, key, about.notes, req.user.id)
-  if violation == "unique_violation" then -- somebody else was faster
-    row = db.one("firmware_by_sha256", image.sha256)
-    if not row then conflict(image, version) end
-    return known(row, image, about, data)
+    if version == "" then refuse("version", "is missing, and the image names none") end
+    must_not_conflict(image, version)
+    local signature, key = release(image, version, about.signature)
+    store(data)
+    row = create(image, version, signature, key, about, req)
+    if row then
+      store(data) -- once more: a deletion may have taken it before there was this row
+      return 201, { firmware = shown(row) }
+    end
   end
-  if violation then error("firmware_create: " .. constraint) end
-  make_sure_stored(made, data)
-  return 201, { firmware = shown(made) }
+  fail(503, "Others keep uploading and deleting this image.")
 end
 
 local function list(req)

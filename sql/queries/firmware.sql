@@ -20,7 +20,7 @@ from firmware where sha256 = $1::text;
 
 -- name: firmware_by_version read
 -- $1: chip  $2: project  $3: version
-select id from firmware where chip = $1::text and project = $2::text and version = $3::text;
+select sha256 from firmware where chip = $1::text and project = $2::text and version = $3::text;
 
 -- name: firmware_sign
 -- Gives an image that was uploaded without a release signature one.

@@ -82,7 +82,7 @@ order by id desc limit $3::int;
 
 -- name: update_offer read
 -- How the offer of a device stands.
-select published_at, expires_at from offers where device_id = $1::int and payload <> '';
+select expires_at from offers where device_id = $1::int and payload <> '';
 
 -- name: update_image read
 -- What the download link of update $1 leads to, while the update is under way.

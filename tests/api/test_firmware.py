@@ -1,0 +1,293 @@
+"""Firmware over HTTP: upload in both forms, lists, download with ranges, deletion."""
+import concurrent.futures
+import hashlib
+import pathlib
+import random
+
+import pytest
+
+import make_image
+from answers import FIRMWARE, problem
+from test_devices import pages
+
+
+def version():
+    return f"9.{random.randrange(10**6)}.{random.randrange(10**6)}"
+
+
+def upload(account, image, name="firmware.bin", **fields):
+    return account.client.post("/firmware/upload", files={"file": (name, image)}, data=fields)
+
+
+def stored(account, **options):
+    """Uploads an image of its own; returns bytes and firmware."""
+    image = make_image.build(version=version(), **options)
+    answer = upload(account, image)
+    assert answer.status_code == 201, answer.text
+    return image, answer.json()["firmware"]
+
+
+def files_of(otad):
+    return {path.name for path in (otad.var / "firmware").rglob("*") if path.is_file()}
+
+
+def test_upload_tells_what_the_image_says(otad, operator):
+    name = version()
+    image = make_image.build(chip="esp32s3", version=name, project="demo-x", size=20480, secure_version=3,
+                             min_chip_revision=102, elf_sha256=bytes(range(32)))
+    answer = upload(operator, image, notes="what is new")
+    assert answer.status_code == 201, answer.text
+    firmware = answer.json()["firmware"]
+    assert list(firmware) == FIRMWARE
+    digest = hashlib.sha256(image).hexdigest()
+    assert firmware | {"id": 0, "uploaded_at": ""} == {
+        "id": 0, "version": name, "chip": "esp32s3", "project": "demo-x", "size": 20480, "sha256": digest,
+        "elf_sha256": bytes(range(32)).hex(), "secure_version": 3, "idf_version": "v5.2.1", "min_chip_revision": 102,
+        "signature_kind": "none", "file_url": f"{otad.url}/firmware/{firmware['id']}/download", "notes": "what is new", "uploaded_at": ""}
+    assert operator.client.get(f"/firmware/{firmware['id']}").json() == firmware
+
+
+def test_upload_of_the_bytes_alone(operator):
+    image, name = make_image.build(version=version()), version()
+    headers = {"content-type": "application/octet-stream"}
+    answer = operator.client.post("/firmware/upload", params={"version": name}, content=image, headers=headers)
+    assert answer.status_code == 201, answer.text
+    assert answer.json()["firmware"]["version"] == name
+
+
+def test_the_uploader_may_name_the_version(operator):
+    image, name = make_image.build(version=version()), version()
+    assert upload(operator, image, version=name).json()["firmware"]["version"] == name
+
+
+def test_the_identical_image_again(operator):
+    image, firmware = stored(operator)
+    for fields in ({}, {"version": version()}, {"notes": "again"}):
+        answer = upload(operator, image, **fields)
+        assert answer.status_code == 200 and answer.json()["firmware"] == firmware
+
+
+def test_the_same_version_with_other_bytes(otad, operator):
+    name = version()
+    first = make_image.build(version=name, seed="a")
+    other = make_image.build(version=name, seed="b")
+    assert upload(operator, first).status_code == 201
+    before = files_of(otad)
+    problem(upload(operator, other), 409)
+    assert files_of(otad) == before
+    assert upload(operator, make_image.build(version=name, project="other")).status_code == 201
+    assert upload(operator, make_image.build(version=name, chip="esp32c3")).status_code == 201
+
+
+def test_the_same_image_at_once(operator):
+    image = make_image.build(version=version())
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: upload(operator, image), range(8)))
+    assert sorted(answer.status_code for answer in answers) == [200] * 7 + [201]
+    assert len({answer.json()["firmware"]["id"] for answer in answers}) == 1
+
+
+def test_one_version_with_other_bytes_at_once(operator):
+    name = version()
+    images = [make_image.build(version=name, seed=i) for i in range(8)]
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        codes = sorted(answer.status_code for answer in pool.map(lambda image: upload(operator, image), images))
+    assert codes == [201] + [409] * 7
+
+
+def test_any_flipped_bit_is_refused(otad, operator):
+    image = make_image.build(version=version(), size=1024)
+    before, rows = files_of(otad), otad.psql("select count(*) from firmware")
+    for at in random.Random(1).sample(range(len(image)), 40):
+        damaged = bytearray(image)
+        damaged[at] ^= 1 << random.randrange(8)
+        body = problem(upload(operator, bytes(damaged)), 422, "file")
+        assert body["errors"][0]["check"] and 0 <= body["errors"][0]["offset"] <= len(image)
+    assert files_of(otad) == before and otad.psql("select count(*) from firmware") == rows
+
+
+@pytest.mark.parametrize("make", [
+    lambda image: b"", lambda image: b"\xe9", lambda image: image[:-1], lambda image: image[:300],
+    lambda image: image + b"x", lambda image: random.Random(2).randbytes(4096), lambda image: b"\xff" * 4096,
+    lambda image: image * 2])
+def test_what_is_no_image(operator, make):
+    problem(upload(operator, make(make_image.build(version=version()))), 422, "file")
+
+
+@pytest.mark.parametrize("fields, field", [
+    ({"version": ""}, "version"), ({"version": "x" * 51}, "version"), ({"version": "a\nb"}, "version"),
+    ({"notes": "x" * 2001}, "notes"), ({"chip": "esp32"}, "chip"), ({"signature": "x"}, "signature"),
+    ({"signature": "A" * 86 + "=="}, "signature")])
+def test_bad_fields(otad, operator, fields, field):
+    before = files_of(otad)
+    problem(upload(operator, make_image.build(version=version()), **fields), 422, field)
+    assert files_of(otad) == before
+
+
+def test_without_a_file(operator):
+    files = {"notes": (None, "x")}
+    problem(operator.client.post("/firmware/upload", files=files), 422, "file")
+    problem(operator.client.post("/firmware/upload", files={"file": (None, "x")}), 422, "file")
+    problem(operator.client.post("/firmware/upload", json={"file": "x"}), 415)
+    problem(operator.client.post("/firmware/upload"), 415)
+    broken = {"content-type": "multipart/form-data; boundary=x"}
+    problem(operator.client.post("/firmware/upload", content=b"--y\r\n", headers=broken), 400)
+    problem(operator.client.post("/firmware/upload", content=b"", headers={"content-type": "multipart/form-data"}), 400)
+
+
+@pytest.mark.parametrize("name", ["../../../tmp/evil", "/etc/passwd", "a\0b", "..", "con:", "x" * 5000])
+def test_file_names_never_reach_the_disk(otad, operator, name):
+    image = make_image.build(version=version())
+    answer = upload(operator, image, name=name)
+    assert answer.status_code in (201, 400)
+    for path in files_of(otad):
+        assert len(path) >= 64, path
+    assert not pathlib.Path("/tmp/evil").exists()
+
+
+def test_too_large(operator):
+    headers = {"content-type": "application/octet-stream"}
+    answer = operator.client.post("/firmware/upload", content=bytes((16 << 20) + 1), headers=headers)
+    problem(answer, 413)
+
+
+def test_the_largest_image(operator):
+    image = make_image.build(version=version(), size=16 << 20)
+    headers = {"content-type": "application/octet-stream"}
+    answer = operator.client.post("/firmware/upload", content=image, headers=headers)
+    assert answer.status_code == 201, answer.text
+    assert operator.client.get(f"/firmware/{answer.json()['firmware']['id']}/download").content == image
+
+
+def test_a_release_signature_is_checked(otad, operator, tmp_path):
+    image, name = make_image.build(version=version()), version()
+    path = tmp_path / "image.bin"
+    path.write_bytes(image)
+    otad.cli("keygen", "--out", tmp_path / "foreign")
+    foreign = otad.cli("sign", "--key", tmp_path / "foreign.key", "--version", name, path).stdout.strip()
+    problem(upload(operator, image, version=name, signature=foreign), 422, "signature")
+    good = otad.cli("sign", "--key", otad.var / "keys/release-dev.key", "--version", name, path).stdout.strip()
+    problem(upload(operator, image, version=name + "x", signature=good), 422, "signature")
+    flipped = ("A" if good[0] != "A" else "B") + good[1:]
+    problem(upload(operator, image, version=name, signature=flipped), 422, "signature")
+    answer = upload(operator, image, version=name, signature=good)
+    assert answer.status_code == 201, answer.text
+    row = otad.psql(f"select release_signature from firmware where id = {answer.json()['firmware']['id']}")
+    assert row == good
+    problem(upload(operator, image, signature=foreign), 422, "signature")
+
+
+def test_lists(operator, user):
+    made = [stored(operator, chip=chip)[1] for chip in ("esp32h2", "esp32p4", "esp32h2")]
+    for account in (operator, user):
+        everything = pages(account, "/firmware/list", 2)
+        ids = [firmware["id"] for firmware in everything]
+        assert ids == sorted(ids, reverse=True) and everything[:3] == made[::-1]
+        assert pages(account, "/firmware/list", 1, chip="esp32h2")[:2] == [made[2], made[0]]
+        assert account.client.get("/firmware/list", params={"chip": "none"}).json() == {"items": [], "next": None}
+        assert account.client.get(f"/firmware/{made[0]['id']}").json() == made[0]
+
+
+def test_users_may_look_and_not_touch(operator, user):
+    image, firmware = stored(operator)
+    problem(upload(user, image), 403)
+    problem(user.client.request("DELETE", f"/firmware/{firmware['id']}/delete"), 403)
+    assert user.client.get(f"/firmware/{firmware['id']}/download").content == image
+
+
+def test_unknown_firmware(operator):
+    for method, path in (("GET", ""), ("GET", "/download"), ("DELETE", "/delete")):
+        for id in ("2147483647", "0", "-1", "x", "2147483648"):
+            problem(operator.client.request(method, f"/firmware/{id}{path}"), 404)
+
+
+# Download
+
+
+def test_download(operator):
+    image, firmware = stored(operator, size=100000)
+    answer = operator.client.get(f"/firmware/{firmware['id']}/download")
+    assert answer.status_code == 200 and answer.content == image
+    assert answer.headers["content-length"] == str(len(image))
+    assert answer.headers["etag"] == f'"{firmware["sha256"]}"'
+    assert answer.headers["content-type"] == "application/octet-stream"
+    assert "attachment" in answer.headers["content-disposition"]
+
+
+def test_head(operator):
+    image, firmware = stored(operator)
+    answer = operator.client.head(f"/firmware/{firmware['id']}/download")
+    assert answer.status_code == 200 and answer.content == b""
+    assert answer.headers["content-length"] == str(len(image)) and answer.headers["etag"] == f'"{firmware["sha256"]}"'
+
+
+@pytest.mark.parametrize("header, first, last", [
+    ("bytes=0-0", 0, 0), ("bytes=10-19", 10, 19), ("bytes=4000-", 4000, 4095), ("bytes=-96", 4000, 4095),
+    ("bytes=4000-4096", 4000, 4095), ("bytes=0-99999999", 0, 4095)])
+def test_ranges(operator, header, first, last):
+    image, firmware = stored(operator)
+    answer = operator.client.get(f"/firmware/{firmware['id']}/download", headers={"range": header})
+    assert answer.status_code == 206 and answer.content == image[first:last + 1]
+    assert answer.headers["content-range"] == f"bytes {first}-{last}/4096"
+    assert answer.headers["content-length"] == str(last - first + 1)
+
+
+def test_odd_ranges(operator):
+    image, firmware = stored(operator)
+    path = f"/firmware/{firmware['id']}/download"
+    answer = operator.client.get(path, headers={"range": "bytes=4096-"})
+    assert answer.status_code == 416 and answer.headers["content-range"] == "bytes */4096"
+    many = "bytes=" + ",".join(f"{i}-{i}" for i in range(0, 2000, 2))
+    for header in (many, "bytes=5-4", "bytes=x", "lines=1-2", "bytes=-", "bytes=0-1,3-4"):
+        answer = operator.client.get(path, headers={"range": header})
+        assert answer.status_code == 200 and answer.content == image, header
+
+
+def test_conditional(operator):
+    image, firmware = stored(operator)
+    path, etag = f"/firmware/{firmware['id']}/download", f'"{firmware["sha256"]}"'
+    answer = operator.client.get(path, headers={"if-none-match": etag})
+    assert answer.status_code == 304 and answer.content == b""
+    assert operator.client.get(path, headers={"if-none-match": '"x"'}).content == image
+    answer = operator.client.get(path, headers={"range": "bytes=1-", "if-range": '"x"'})
+    assert answer.status_code == 200 and answer.content == image
+    answer = operator.client.get(path, headers={"range": "bytes=1-", "if-range": etag})
+    assert answer.status_code == 206 and answer.content == image[1:]
+
+
+# Deletion
+
+
+def test_deletion(otad, operator):
+    image, firmware = stored(operator)
+    answer = operator.client.request("DELETE", f"/firmware/{firmware['id']}/delete")
+    assert answer.status_code == 204 and answer.content == b""
+    problem(operator.client.get(f"/firmware/{firmware['id']}"), 404)
+    problem(operator.client.get(f"/firmware/{firmware['id']}/download"), 404)
+    problem(operator.client.request("DELETE", f"/firmware/{firmware['id']}/delete"), 404)
+    assert firmware["sha256"] not in files_of(otad)
+    answer = upload(operator, image)
+    assert answer.status_code == 201
+    assert operator.client.get(f"/firmware/{answer.json()['firmware']['id']}/download").content == image
+
+
+def test_upload_and_deletion_at_once_leave_no_row_without_file(operator):
+    image = make_image.build(version=version())
+
+    def both(i):
+        answer = upload(operator, image)
+        assert answer.status_code in (200, 201), answer.text
+        if i % 2:
+            operator.client.request("DELETE", f"/firmware/{answer.json()['firmware']['id']}/delete")
+    with concurrent.futures.ThreadPoolExecutor(6) as pool:
+        list(pool.map(both, range(40)))
+    firmware = upload(operator, image).json()["firmware"]
+    assert operator.client.get(f"/firmware/{firmware['id']}/download").content == image
+
+
+def test_a_missing_file_is_mended_by_the_same_upload(otad, operator):
+    image, firmware = stored(operator)
+    (otad.var / "firmware" / firmware["sha256"]).unlink()
+    problem(operator.client.get(f"/firmware/{firmware['id']}/download"), 503)
+    assert upload(operator, image).status_code == 200
+    assert operator.client.get(f"/firmware/{firmware['id']}/download").content == image
