@@ -1,5 +1,5 @@
-/* Copied from the answer of POST /devices/register; each device has its own. A product keeps these in (encrypted)
- * NVS, written when it is provisioned, so that all devices run the same image. */
+/* Copied from the answer of POST /devices/register; each device has its own. A product keeps these in
+ * (encrypted) NVS, written when it is provisioned, so that all devices run the same image. */
 #pragma once
 
 #define REGISTRATION_DEVICE_ID 42
