@@ -10,8 +10,11 @@
 
 enum { OTAD_HASH = 32, OTAD_KEY = 32, OTAD_SIGNATURE = 64 }; /* bytes */
 
+#ifndef OTAD_SHA256_STATE
+#define OTAD_SHA256_STATE 128 /* bytes; a port with larger states defines its own for every file */
+#endif
 struct otad_sha256 {
-    _Alignas(8) uint8_t opaque[128];
+    uint64_t opaque[OTAD_SHA256_STATE / 8];
 };
 
 void otad_sha256_init(struct otad_sha256 *state);

@@ -96,7 +96,7 @@ static void start_over(struct otad_client *client)
     client->stage = OTAD_JITTER;
 }
 
-static void accept(struct otad_client *client, uint64_t now)
+static void accept(struct otad_client *client, uint64_t unix_s)
 {
     struct otad_record *record = &client->record;
     const struct otad_offer *offer = &client->offer;
@@ -116,7 +116,8 @@ static void accept(struct otad_client *client, uint64_t now)
         memcpy(record->version, offer->version, sizeof record->version);
     }
     record->phase = OTAD_PHASE_DOWNLOADING;
-    record->issued_at = offer->issued_at;
+    /* A time to come must not make every later offer look old. */
+    record->issued_at = offer->issued_at < unix_s ? offer->issued_at : unix_s;
     record->switched = record->cleared = false;
     record->error[0] = '\0';
     client->save_due = true;
@@ -146,7 +147,7 @@ void otad_update_tick(struct otad_client *client, uint64_t now)
     if (client->offer.expires_at <= unix_s) {
         reject(client, client->offer.update_id, "offer expired");
     } else {
-        accept(client, now);
+        accept(client, unix_s);
         if (client->has_elf && memcmp(client->elf_sha256, client->offer.elf_sha256, OTAD_HASH) == 0) {
             stop(client);
             otad_finish(client, now, OTAD_PHASE_CONFIRMED, NULL); /* it runs this build already */

@@ -128,6 +128,22 @@ renumbered_server_is_believed(void **state) /* restored from a backup: ids went 
     assert_true(board_runs(board, bench()->old));
 }
 
+static void an_offer_from_the_future_does_not_bar_later_ones(void **state)
+{
+    struct board *board = *state;
+    struct offer_spec spec = offer_spec(17), next = offer_spec(18);
+    spec.issued_at += 1000000;
+    spec.expires_at += 1000000;
+    start(board, &spec);
+    assert_true(board_runs(board, bench()->fresh));
+    next.image = board->image = bench()->old;
+    next.version = "1.2.0";
+    next.issued_at += 600;
+    board_offer(board, &next);
+    board_run(board);
+    assert_true(board_runs(board, bench()->old));
+}
+
 static void already_running_is_confirmed_at_once(void **state)
 {
     struct board *board = *state;
@@ -523,6 +539,7 @@ int main(void)
         CASE(absent_offer_counts_as_cleared),
         CASE(replayed_offer_changes_nothing),
         CASE(renumbered_server_is_believed),
+        CASE(an_offer_from_the_future_does_not_bar_later_ones),
         CASE(already_running_is_confirmed_at_once),
         CASE(tampered_manifest),
         CASE(unknown_manifest_key),
