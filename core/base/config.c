@@ -34,8 +34,6 @@ static const struct config_key keys[] = {
     KEY("http.max_body", CONFIG_SIZE, http_max_body, "1MiB", "largest request body but for uploads", NULL),
     KEY("http.body_budget", CONFIG_SIZE, http_body_budget, "128MiB",
         "memory for bodies under way, all connections together", NULL),
-    KEY("http.request_timeout", CONFIG_DURATION, http_request_timeout, "30s", "time a handler may take",
-        NULL),
 
     KEY("lua.memory", CONFIG_SIZE, lua_memory, "64MiB", "memory the scripts of one worker may use", NULL),
     KEY("lua.call_timeout", CONFIG_DURATION, lua_call_timeout, "250ms",

@@ -20,7 +20,7 @@ struct config {
     char *http_address;
     int64_t http_port, https_port;
     char *https_certificate, *https_key;
-    int64_t http_max_connections, http_max_body, http_body_budget, http_request_timeout;
+    int64_t http_max_connections, http_max_body, http_body_budget;
 
     int64_t lua_memory, lua_call_timeout;
 

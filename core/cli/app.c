@@ -21,8 +21,10 @@
 enum {
     STORE_CACHE = 32 * 1024 * 1024,
     BODY_OVERHEAD = 64 * 1024,
-    HEAD_TIMEOUT = 15000,
-    IDLE_TIMEOUT = 45000
+    /* libh2o counts head, body and idling of HTTP/1 as one: the guard sets each its limit, this is behind it.
+     */
+    HTTP1_TIMEOUT = 3600000,
+    HTTP2_IDLE = 40000
 };
 
 static struct app *app_of(const struct services *services)
@@ -240,8 +242,8 @@ struct app *app_new(struct config *config, char **error)
     app->services.offload = offload_new((size_t)config->auth_hash_threads, (size_t)config->auth_hash_queue);
     app->services.store = store_new(files, app->services.offload, STORE_CACHE);
     struct http_options http = {.max_entity = (size_t)config->firmware_max_size + BODY_OVERHEAD,
-                                .request_timeout = HEAD_TIMEOUT,
-                                .idle_timeout = IDLE_TIMEOUT};
+                                .http1_timeout = HTTP1_TIMEOUT,
+                                .http2_idle = HTTP2_IDLE};
     app->http = http_server_new(&http);
     app->services.watchdog = watchdog_new();
     return app;

@@ -6,6 +6,7 @@
 #include "cli/app.h"
 #include "cli/cli.h"
 #include <errno.h>
+#include <malloc.h>
 #include <signal.h>
 #include <sodium.h>
 #include <stdio.h>
@@ -152,6 +153,8 @@ int cli_serve(int argc, char **argv)
     sigaddset(&set, SIGCHLD);
     sigprocmask(SIG_BLOCK, &set, NULL);
     signal(SIGPIPE, SIG_IGN);
+    mallopt(M_MMAP_THRESHOLD,
+            128 * 1024);            /* bodies go back to the system: left to itself glibc raises the bound */
     struct rlimit no_core = {0, 0}; /* keys would be in it */
     setrlimit(RLIMIT_CORE, &no_core);
     struct rlimit files;

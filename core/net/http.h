@@ -17,9 +17,9 @@ struct http_request;
 typedef void (*http_handler)(struct http_request *request, void *arg);
 
 struct http_options {
-    size_t max_entity;        /* bytes of a body that libh2o takes at all */
-    uint64_t request_timeout; /* ms for the head of a request to arrive */
-    uint64_t idle_timeout;    /* ms a connection may idle */
+    size_t max_entity;      /* bytes of a body that libh2o takes at all */
+    uint64_t http1_timeout; /* ms for an HTTP/1 request to arrive, body and all, and to idle before it */
+    uint64_t http2_idle;    /* ms an HTTP/2 connection may idle */
 };
 
 struct http_server *http_server_new(const struct http_options *options);
