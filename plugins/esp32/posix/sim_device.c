@@ -22,7 +22,7 @@ struct sim_device {
     struct sim_link *link;
     struct sim_fetch *fetch;
     char *ca_file;
-    bool restart, dead;
+    bool restart, dead;       /* dead: does nothing more */
     const char *reset_reason; /* of the restart under way */
     uint64_t wake_at, written;
     uint32_t ticket; /* of the status sent last */
@@ -420,7 +420,10 @@ void sim_device_free(struct sim_device *device)
 void sim_device_goodbye(struct sim_device *device)
 {
     char will[128];
-    if (!otad_client_will(&device->client, will, sizeof will) || !sim_link_status(device->link, will)) {
+    device->dead = true; /* nothing may be said after it */
+    device->restart = false;
+    if (!device->link || !otad_client_will(&device->client, will, sizeof will) ||
+        !sim_link_status(device->link, will)) {
         return;
     }
     unsigned before = device->statuses;

@@ -31,7 +31,7 @@ struct sim_device *sim_device_new(struct sim_loop *loop, const struct sim_option
                                   const char **error);
 /* As pulling the plug, but that the connection is closed in good order. */
 void sim_device_free(struct sim_device *device);
-/* Tells the broker that it goes, as a device does that sleeps. */
+/* Tells the broker that it goes, as a device does that sleeps, and does nothing more. */
 void sim_device_goodbye(struct sim_device *device);
 
 /* The ota.state of the last status that the broker acknowledged, and how many it has acknowledged. */

@@ -118,7 +118,8 @@ class Place:
         self.client = paho.mqtt.client.Client()
         self.client.username_pw_set("server", "secret")
         self.client.on_connect = lambda c, u, f, code: c.subscribe([("device/42/status", 1), ("device/42/logs", 1)])
-        self.client.on_message = lambda c, u, m: self.messages.put((m.topic, m.payload))
+        self.client.on_message = self.on_message
+        self.clears = False  # the offer, as soon as it is confirmed
         for _ in range(100):
             try:
                 self.client.connect("127.0.0.1", self.mqtt)
@@ -128,6 +129,11 @@ class Place:
         self.client.loop_start()
         self.register()
         (folder / "old.bin").write_bytes(OLD)
+
+    def on_message(self, client, userdata, message):
+        self.messages.put((message.topic, message.payload))
+        if self.clears and b'"state":"confirmed"' in message.payload:
+            client.publish("device/42/ota", "", 1, retain=True)
 
     def register(self, host="localhost"):
         (self.folder / "registration.json").write_text(json.dumps({
@@ -217,6 +223,14 @@ def test_repeats_until_cleared(place):
         assert device.wait(10) == 0
     assert len(before) >= 2 and all(s["ota"]["state"] == "confirmed" for s in before)
     assert after and "ota" not in after[-1] and after[-1]["firmware_version"] == "1.3.0"
+
+
+def test_goodbye_is_the_last_word(place):
+    place.clears = True
+    place.offer(17)
+    assert place.run("--exit-when-confirmed").returncode == 0
+    statuses = place.statuses()
+    assert statuses[-1]["status"] == "offline" and statuses[-1]["session"] == statuses[-2]["session"]
 
 
 def test_killed_during_the_download_it_resumes(place):
