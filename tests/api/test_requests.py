@@ -1,4 +1,5 @@
 """What any request may meet: bad JSON, odd ids and cursors, wrong methods and types, parts behind the server that are down."""
+import http.client
 import json
 import re
 import secrets
@@ -93,7 +94,8 @@ def test_unknown_paths(client, operator):
     for path in ("/", "/nothing", "/devices/", "/devices//1", "/auth", "/Devices", "/devices/1/nothing", "/%00",
                  "/firmware", "/ota", "/ota/", "/..", "/%2e%2e/etc/passwd", "/healthz/", "/" + "a" * 4000):
         assert client.get(path).status_code in (400, 401, 404), path
-        problem(operator.client.get("/nothing"), 404)
+        assert operator.client.get(path).status_code in (400, 404), path
+    problem(operator.client.get("/nothing"), 404)
 
 
 @pytest.mark.parametrize("method, path, allow", [
@@ -127,9 +129,14 @@ def test_bad_queries_of_lists(operator, path, query):
     problem(operator.client.get(f"{path}?{query}"), 422, query.split("=")[0])
 
 
-@pytest.mark.parametrize("query", ["limit=5&limit=6", "limit=%", "limit=%zz", "limit=%4", "&".join(f"a{i}=1" for i in range(100))])
-def test_queries_that_cannot_be_read(operator, query):
-    problem(operator.client.get(f"/devices?{query}"), 400)
+@pytest.mark.parametrize("query", ["limit=5&limit=6", "limit=%", "limit=%zz", "limit=%4", "%=1",
+                                   "&".join(f"a{i}=1" for i in range(100))])
+def test_queries_that_cannot_be_read(otad, operator, query):
+    connection = http.client.HTTPConnection(otad.host, otad.http_port, timeout=10)  # httpx mends such queries
+    connection.request("GET", f"/devices?{query}", headers=operator.headers)
+    answer = connection.getresponse()
+    assert answer.status == 400 and json.loads(answer.read())["status"] == 400
+    connection.close()
 
 
 @pytest.mark.parametrize("query", ["online=yes", "online=1", "tag=x", "tag=:x", "tag=", "chip=" + "x" * 51, "version=%ff",
