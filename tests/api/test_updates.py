@@ -35,9 +35,9 @@ def newest(account, device):
 
 
 def report(device, update, state, **more):
-    """Tells a state, and waits until it can be seen."""
-    ota = {"update_id": update["id"], "state": state, "error": None, **{k: more.pop(k) for k in ("progress", "error") if k in more}}
-    device.status(ota=ota, **more)
+    """Tells a state; `progress` and `error` go into the block, the rest beside it."""
+    block = {name: more.pop(name) for name in ("progress", "error") if name in more}
+    device.status(ota={"update_id": update["id"], "state": state, "error": None, **block}, **more)
 
 
 def reaches(account, device, *states):
@@ -268,7 +268,8 @@ def test_a_confirmation_without_the_version_is_no_success(operator, online):
     online.wait(lambda d: d["firmware_version"] == firmware["version"])
     time.sleep(1)
     assert newest(operator, online)["state"] == "installing"
-    report(online, update, "confirmed", firmware_version=firmware["version"], elf_sha256=firmware["elf_sha256"], uptime=1)
+    report(online, update, "confirmed", progress=100, firmware_version=firmware["version"],
+           elf_sha256=firmware["elf_sha256"])
     assert reaches(operator, online, "succeeded")["reason"] is None
 
 
@@ -278,7 +279,8 @@ def test_an_ended_update_stays_ended(operator, online):
     report(online, update, "failed", error="first")
     ended = reaches(operator, online, "failed")
     for state in ("downloading", "confirmed", "rejected"):
-        report(online, update, state, error="second", firmware_version=firmware["version"], elf_sha256=firmware["elf_sha256"])
+        report(online, update, state, error="second", firmware_version=firmware["version"],
+               elf_sha256=firmware["elf_sha256"])
         time.sleep(0.5)
     assert newest(operator, online) == ended
 
@@ -446,6 +448,7 @@ def test_offers_are_renewed_while_under_way(hurry):
     first = device.offer()
     renewed = device.offer()
     assert renewed["expires_at"] > first["expires_at"] and renewed["issued_at"] > first["issued_at"]
-    assert {**renewed, "issued_at": 0, "expires_at": 0, "_message": 0} == {**first, "issued_at": 0, "expires_at": 0, "_message": 0}
+    changes = {"issued_at": 0, "expires_at": 0, "_message": 0}
+    assert {**renewed, **changes} == {**first, **changes}
     assert renewed["update_id"] == update["id"] and httpx.head(first["url"]).status_code == 200
     assert json.loads(renewed["_message"]["manifest"])["expires_at"] > time.time()
