@@ -4,6 +4,7 @@
 #include "lua/dispatch.h"
 #include "lua/loader.h"
 #include "lua/reload.h"
+#include "lua/request.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -272,6 +273,7 @@ static void on_end(struct worker *worker)
     revocations_free(parts->runtime.revocations);
     metrics_free(parts->runtime.metrics);
     buffer_free(&parts->runtime.out);
+    request_free_interned(&parts->runtime);
 }
 
 const struct worker_hooks parts_hooks = {on_start, on_turn, on_stop, on_stopped, on_end};

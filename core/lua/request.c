@@ -31,6 +31,15 @@ const char *request_intern(struct runtime *runtime, const char *text)
     return entry->text;
 }
 
+void request_free_interned(struct runtime *runtime)
+{
+    for (struct interned *entry = runtime->interned, *next; entry != NULL; entry = next) {
+        next = entry->next;
+        free(entry);
+    }
+    runtime->interned = NULL;
+}
+
 /* req.header(name) */
 static int get_header(lua_State *L)
 {

@@ -20,3 +20,4 @@ bool request_answer_problem(struct coroutine *coroutine);
 
 /* A copy of the text that lives as long as the process, one per text: labels of metrics. */
 const char *request_intern(struct runtime *runtime, const char *text);
+void request_free_interned(struct runtime *runtime);
