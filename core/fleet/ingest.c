@@ -100,10 +100,13 @@ static bool may_go(const struct entry *entry, void *arg)
 }
 
 /* NULL: the table is full of devices that have something to be written. */
-static struct entry *entry_for(struct ingest *ingest, int32_t device, double now)
+static struct entry *entry_for(struct ingest *ingest, int32_t device)
 {
     struct entry *entry = table_add(ingest->table, device);
-    if (entry == NULL && now >= ingest->last_evicted + SCARCE) {
+    if (entry != NULL)
+        return entry;
+    double now = ingest_now();
+    if (now >= ingest->last_evicted + SCARCE) {
         ingest->last_evicted = now;
         if (table_evict(ingest->table, may_go, &now) > 0)
             entry = table_add(ingest->table, device);
@@ -129,14 +132,16 @@ static const char *take_status(struct ingest *ingest, const struct mqtt_message 
     *field = status.field;
     if (reason != NULL)
         return reason;
-    struct entry *entry = entry_for(ingest, message->device, message->at);
+    struct entry *entry = entry_for(ingest, message->device);
     if (entry == NULL) {
         *room = false;
         return NULL;
     }
     unsigned surplus = status.surplus;
+    bool closed = entry->window == 0;
     enum coalesce_result result =
         entry_apply(entry, &status, message->at, (double)ingest->options.window / 1000, &surplus);
+    ingest->telemetry.open += closed && entry->window != 0;
     ingest->nested->value += status.nested;
     ingest->surplus->value += surplus;
     if (result == COALESCE_OLD_WILL)

@@ -54,7 +54,7 @@ struct ingest {
         struct pace pace;
         const struct pg_statement *statement;
         bool walking, held; /* through the table; rows built and not yet written */
-        size_t cursor;
+        size_t cursor, open; /* windows */
         struct timer tick;
         struct pg_array column[TELEMETRY_COLUMNS];
     } telemetry;
