@@ -11,9 +11,8 @@ enum {
     RETRY = 500,          /* ms after a write that failed */
     LONGEST_PAUSE = 2000, /* ms */
     PAUSE_FACTOR = 4,
-    REFUSALS = 10, /* of the same data, then it is dropped */
-    IDLE = 600,    /* s without a message, then the entry may go */
-    SCARCE = 1     /* s between evictions when the table is full */
+    IDLE = 600, /* s without a message, then the entry may go */
+    SCARCE = 1  /* s between evictions when the table is full */
 };
 
 static const char *const kinds[] = {"status", "logs", "other"}; /* by enum mqtt_kind */
@@ -53,13 +52,12 @@ bool pace_end(struct pace *pace, const char *err, const PGresult *result, bool *
     }
     pace->earliest = now + RETRY;
     if (err == pg_failed) {
-        /* Class 22 is about the data itself, 23 about what the tables allow, such as a missing partition. */
+        /* Class 22 is about the data itself, 23 about what the tables allow: a partition may still come. */
         const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
-        bool data = state != NULL && (strncmp(state, "22", 2) == 0 || strncmp(state, "23", 2) == 0);
-        pace->refusals = data ? pace->refusals + 1 : 0;
-        *give_up = data && (strncmp(state, "22", 2) == 0 || pace->refusals >= REFUSALS);
-        log_error("ingest: a write was refused", LOG_STR("sqlstate", state),
-                  LOG_STR("error", PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY)));
+        bool data = state != NULL && strncmp(state, "22", 2) == 0;
+        bool table = state != NULL && strncmp(state, "23", 2) == 0;
+        pace->refusals = data || table ? pace->refusals + 1 : 0;
+        *give_up = data || (table && pace->refusals > pace->patience);
         if (*give_up)
             pace->refusals = 0;
     }

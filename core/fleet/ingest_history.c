@@ -16,7 +16,8 @@ enum {
     LOG_ROWS = 1000,
     MOST_LINES = 16384,
     MOST_BYTES = 8 << 20,
-    TICK = 1000, /* ms */
+    TICK = 1000,  /* ms */
+    PATIENCE = 10 /* some seconds: partitions are made then, if they can be made at all */
 };
 
 static void put_number(struct pg_array *column, const char *before, double number)
@@ -232,6 +233,7 @@ void ingest_history_init(struct ingest *ingest)
     ingest->telemetry.tick.fire = on_tick;
     ingest->logs.statement = pg_statement(ingest->options.statements, "ingest_logs");
     ingest->logs.pace.timer.fire = on_logs_due;
+    ingest->telemetry.pace.patience = ingest->logs.pace.patience = PATIENCE;
     ingest->logs.last = &ingest->logs.first;
     timer_set(ingest->options.worker->timers, &ingest->telemetry.tick, TICK);
 }
