@@ -11,9 +11,8 @@ enum {
     RETRY = 500,          /* ms after a write that failed */
     LONGEST_PAUSE = 2000, /* ms */
     PAUSE_FACTOR = 4,
-    REFUSALS = 10, /* of the same data, then it is dropped */
-    IDLE = 600,    /* s without a message, then the entry may go */
-    SCARCE = 1     /* s between evictions when the table is full */
+    IDLE = 600, /* s without a message, then the entry may go */
+    SCARCE = 1  /* s between evictions when the table is full */
 };
 
 static const char *const kinds[] = {"status", "logs", "other"}; /* by enum mqtt_kind */
@@ -53,13 +52,12 @@ bool pace_end(struct pace *pace, const char *err, const PGresult *result, bool *
     }
     pace->earliest = now + RETRY;
     if (err == pg_failed) {
-        /* Class 22 is about the data itself, 23 about what the tables allow, such as a missing partition. */
+        /* Class 22 is about the data itself, 23 about what the tables allow: a partition may still come. */
         const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
-        bool data = state != NULL && (strncmp(state, "22", 2) == 0 || strncmp(state, "23", 2) == 0);
-        pace->refusals = data ? pace->refusals + 1 : 0;
-        *give_up = data && (strncmp(state, "22", 2) == 0 || pace->refusals >= REFUSALS);
-        log_error("ingest: a write was refused", LOG_STR("sqlstate", state),
-                  LOG_STR("error", PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY)));
+        bool data = state != NULL && strncmp(state, "22", 2) == 0;
+        bool table = state != NULL && strncmp(state, "23", 2) == 0;
+        pace->refusals = data || table ? pace->refusals + 1 : 0;
+        *give_up = data || (table && pace->refusals > pace->patience);
         if (*give_up)
             pace->refusals = 0;
     }
@@ -100,10 +98,13 @@ static bool may_go(const struct entry *entry, void *arg)
 }
 
 /* NULL: the table is full of devices that have something to be written. */
-static struct entry *entry_for(struct ingest *ingest, int32_t device, double now)
+static struct entry *entry_for(struct ingest *ingest, int32_t device)
 {
     struct entry *entry = table_add(ingest->table, device);
-    if (entry == NULL && now >= ingest->last_evicted + SCARCE) {
+    if (entry != NULL)
+        return entry;
+    double now = ingest_now();
+    if (now >= ingest->last_evicted + SCARCE) {
         ingest->last_evicted = now;
         if (table_evict(ingest->table, may_go, &now) > 0)
             entry = table_add(ingest->table, device);
@@ -129,14 +130,16 @@ static const char *take_status(struct ingest *ingest, const struct mqtt_message 
     *field = status.field;
     if (reason != NULL)
         return reason;
-    struct entry *entry = entry_for(ingest, message->device, message->at);
+    struct entry *entry = entry_for(ingest, message->device);
     if (entry == NULL) {
         *room = false;
         return NULL;
     }
     unsigned surplus = status.surplus;
+    bool closed = entry->window == 0;
     enum coalesce_result result =
         entry_apply(entry, &status, message->at, (double)ingest->options.window / 1000, &surplus);
+    ingest->telemetry.open += closed && entry->window != 0;
     ingest->nested->value += status.nested;
     ingest->surplus->value += surplus;
     if (result == COALESCE_OLD_WILL)

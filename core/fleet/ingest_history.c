@@ -16,7 +16,8 @@ enum {
     LOG_ROWS = 1000,
     MOST_LINES = 16384,
     MOST_BYTES = 8 << 20,
-    TICK = 1000, /* ms */
+    TICK = 1000,  /* ms */
+    PATIENCE = 10 /* some seconds: partitions are made then, if they can be made at all */
 };
 
 static void put_number(struct pg_array *column, const char *before, double number)
@@ -72,6 +73,7 @@ static bool gather(struct ingest *ingest)
             rows++;
         }
         entry_close_window(entry);
+        ingest->telemetry.open--;
     }
     for (int i = 0; i < TELEMETRY_COLUMNS; i++)
         pg_array_end(&column[i]);
@@ -92,6 +94,13 @@ static void on_telemetry_written(void *arg, const char *err, const PGresult *res
     pace_want(ingest, &ingest->telemetry.pace);
 }
 
+static void walk(struct ingest *ingest)
+{
+    ingest->telemetry.walking = true;
+    ingest->telemetry.cursor = 0;
+    pace_want(ingest, &ingest->telemetry.pace);
+}
+
 static void on_telemetry_due(struct timer *timer)
 {
     struct ingest *ingest = H2O_STRUCT_FROM_MEMBER(struct ingest, telemetry.pace.timer, timer);
@@ -101,6 +110,8 @@ static void on_telemetry_due(struct timer *timer)
         ingest->telemetry.walking = false;
         ingest_forget_idle(ingest);
         ingest_unpark(ingest); /* closed windows may have freed entries */
+        if (ingest->stopping && ingest->telemetry.open > 0)
+            walk(ingest);
         return;
     }
     const char *values[TELEMETRY_COLUMNS];
@@ -109,13 +120,6 @@ static void on_telemetry_due(struct timer *timer)
     pace_begin(&ingest->telemetry.pace);
     pg_query(ingest->options.pg, ingest->telemetry.statement, TELEMETRY_COLUMNS, values, on_telemetry_written,
              ingest);
-}
-
-static void walk(struct ingest *ingest)
-{
-    ingest->telemetry.walking = true;
-    ingest->telemetry.cursor = 0;
-    pace_want(ingest, &ingest->telemetry.pace);
 }
 
 static void on_tick(struct timer *timer)
@@ -229,6 +233,7 @@ void ingest_history_init(struct ingest *ingest)
     ingest->telemetry.tick.fire = on_tick;
     ingest->logs.statement = pg_statement(ingest->options.statements, "ingest_logs");
     ingest->logs.pace.timer.fire = on_logs_due;
+    ingest->telemetry.pace.patience = ingest->logs.pace.patience = PATIENCE;
     ingest->logs.last = &ingest->logs.first;
     timer_set(ingest->options.worker->timers, &ingest->telemetry.tick, TICK);
 }
@@ -247,8 +252,7 @@ void ingest_history_free(struct ingest *ingest)
         pg_array_free(&ingest->logs.column[i]);
 }
 
-/* The walk starts over, for entries behind the cursor have open windows too; the tick starts further ones for
- * what is still taken from now on. */
+/* The walk starts over, for entries behind the cursor have open windows too. */
 void ingest_history_stop(struct ingest *ingest)
 {
     ingest->telemetry.pace.earliest = ingest->logs.pace.earliest = 0;
@@ -259,6 +263,6 @@ void ingest_history_stop(struct ingest *ingest)
 
 bool ingest_history_idle(const struct ingest *ingest)
 {
-    return !ingest->telemetry.walking && !ingest->telemetry.pace.busy && ingest->logs.first == NULL &&
-           !ingest->logs.pace.busy;
+    return !ingest->telemetry.walking && ingest->telemetry.open == 0 && !ingest->telemetry.pace.busy &&
+           ingest->logs.first == NULL && !ingest->logs.pace.busy;
 }

@@ -14,6 +14,7 @@ struct pace {
     bool busy;
     uint64_t started, earliest; /* ms */
     unsigned refusals;          /* in a row */
+    unsigned patience;          /* refusals by a table's constraints that are borne */
 };
 
 struct log_line {
@@ -53,8 +54,8 @@ struct ingest {
     struct { /* ingest_history.c */
         struct pace pace;
         const struct pg_statement *statement;
-        bool walking, held; /* through the table; rows built and not yet written */
-        size_t cursor;
+        bool walking, held;  /* through the table; rows built and not yet written */
+        size_t cursor, open; /* windows */
         struct timer tick;
         struct pg_array column[TELEMETRY_COLUMNS];
     } telemetry;
