@@ -12,7 +12,8 @@ enum {
     GRACE = 500,
     FIRST_BACKOFF = 50,
     LAST_BACKOFF = 1000,
-    ATTEMPTS = 3
+    ATTEMPTS = 3,
+    LAG_US = 20000
 };
 
 static void advance_connect(struct pg_connection *connection);
@@ -140,6 +141,11 @@ void pg_connection_flush(struct pg_connection *connection)
     if (connection->unsynced)
         sync_now(connection, newest(connection));
     flush_out(connection);
+}
+
+bool pg_connection_lags(const struct pg_connection *connection)
+{
+    return connection->head != NULL && now_us() - connection->head->started_us > LAG_US;
 }
 
 void pg_connection_send(struct pg_connection *connection, struct pg_query *query)

@@ -54,6 +54,8 @@ void pg_connection_close(
     struct pg_connection *connection); /* what is in flight fails with pg_unavailable, now */
 /* Takes the query; the connection must be up. */
 void pg_connection_send(struct pg_connection *connection, struct pg_query *query);
+/* Its oldest statement has waited for longer than statements usually take. */
+bool pg_connection_lags(const struct pg_connection *connection);
 void pg_connection_flush(struct pg_connection *connection);
 /* Takes the connection down on the next turn and makes it anew. */
 void pg_connection_drop(struct pg_connection *connection);
