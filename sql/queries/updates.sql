@@ -139,10 +139,10 @@ with told as (
   union all
   select device_id, update_id from told where device_id not in (select device_id from found)
 ), cleared as (
-  insert into offers (device_id, payload) select device_id, '' from over order by device_id
+  insert into offers (device_id, update_id, payload) select device_id, update_id, '' from over order by device_id
   on conflict (device_id) do update
     set update_id = null, payload = '', expires_at = null, changed_at = now(), published_at = null
-    where offers.update_id = (select o.update_id from over o where o.device_id = offers.device_id)
+    where offers.update_id = excluded.update_id and offers.payload <> ''
 )
 select * from moved order by id;
 
