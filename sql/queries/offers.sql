@@ -11,12 +11,14 @@ select device_id, payload, changed_at from offers where published_at is null ord
 -- name: offers_mark
 with n as (
   select * from unnest($1::int[], $2::timestamptz[], $3::bool[]) as n (device_id, changed_at, offer)
+), held as ( -- in the order in which everybody locks offers
+  select n.* from n join offers o on o.device_id = n.device_id order by o.device_id for update of o
 ), cleared as (
-  delete from offers o using n
+  delete from offers o using held n
   where o.device_id = n.device_id and o.changed_at = n.changed_at and not n.offer
 ), marked as (
   update offers o set published_at = case when o.changed_at = n.changed_at then now() end
-  from n
+  from held n
   where o.device_id = n.device_id and
         (o.changed_at = n.changed_at and n.offer or o.changed_at > n.changed_at and o.published_at is not null)
   returning case when o.changed_at = n.changed_at then o.update_id end as update_id

@@ -1,5 +1,6 @@
 -- Updates: the state machine's transitions. Under way: pending offered downloading installing. Whatever ends an
--- update clears its offer in the same statement. All lock updates before offers.
+-- update clears its offer in the same statement. Locks are taken in one order, so that nobody waits for each other:
+-- updates by id, then offers by device; whoever has offers first (offers.sql) does not wait for updates.
 
 -- name: update_device read
 -- What decides whether a device may be updated. $2: owner  $3: operator
@@ -138,10 +139,10 @@ with told as (
   union all
   select device_id, update_id from told where device_id not in (select device_id from found)
 ), cleared as (
-  insert into offers (device_id, payload) select device_id, '' from over order by device_id
+  insert into offers (device_id, update_id, payload) select device_id, update_id, '' from over order by device_id
   on conflict (device_id) do update
     set update_id = null, payload = '', expires_at = null, changed_at = now(), published_at = null
-    where offers.update_id = (select o.update_id from over o where o.device_id = offers.device_id)
+    where offers.update_id = excluded.update_id and offers.payload <> ''
 )
 select * from moved order by id;
 
@@ -160,10 +161,13 @@ with due as (
                                        else 'the device fell silent while ' || u.state end)
   from due where u.id = due.id
   returning u.id, u.device_id
+), held as (
+  select o.device_id from offers o join ended on o.device_id = ended.device_id and o.update_id = ended.id
+  order by o.device_id for update of o
 ), cleared as (
   update offers o
   set update_id = null, payload = '', expires_at = null, changed_at = now(), published_at = null
-  from ended where o.device_id = ended.device_id and o.update_id = ended.id
+  from held where o.device_id = held.device_id
 )
 select id, device_id from ended;
 
@@ -180,8 +184,16 @@ order by o.expires_at limit $2::int;
 -- name: updates_renew
 -- Replaces offers that still stand as they were read: what was cancelled or renewed meanwhile is left alone.
 -- $1: [{id, device_id, was (its expires_at), payload, expires_at}]
+with renewed as (
+  select * from jsonb_to_recordset($1::jsonb)
+    as r (id int, device_id int, was bigint, payload text, expires_at bigint)
+), held as (
+  select r.* from renewed r join offers o on o.device_id = r.device_id and o.update_id = r.id
+  where o.payload <> '' and o.expires_at = to_timestamp(r.was)
+  order by o.device_id for update of o skip locked
+)
 update offers o
-set payload = r.payload, expires_at = to_timestamp(r.expires_at), changed_at = now(), published_at = null
-from (select * from jsonb_to_recordset($1::jsonb)
-        as r (id int, device_id int, was bigint, payload text, expires_at bigint) order by device_id) r
-where o.device_id = r.device_id and o.update_id = r.id and o.payload <> '' and o.expires_at = to_timestamp(r.was);
+set payload = held.payload, expires_at = to_timestamp(held.expires_at), changed_at = now(), published_at = null
+from held
+where o.device_id = held.device_id and o.update_id = held.id and o.payload <> '' and
+      o.expires_at = to_timestamp(held.was);

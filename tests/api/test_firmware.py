@@ -43,7 +43,8 @@ def test_upload_tells_what_the_image_says(otad, operator):
     assert firmware | {"id": 0, "uploaded_at": ""} == {
         "id": 0, "version": name, "chip": "esp32s3", "project": "demo-x", "size": 20480, "sha256": digest,
         "elf_sha256": bytes(range(32)).hex(), "secure_version": 3, "idf_version": "v5.2.1", "min_chip_revision": 102,
-        "signature_kind": "none", "file_url": f"{otad.url}/firmware/{firmware['id']}/download", "notes": "what is new", "uploaded_at": ""}
+        "signature_kind": "none", "file_url": f"{otad.url}/firmware/{firmware['id']}/download",
+        "notes": "what is new", "uploaded_at": ""}
     assert operator.client.get(f"/firmware/{firmware['id']}").json() == firmware
 
 

@@ -15,7 +15,8 @@ FIRMWARE = ["id", "version", "chip", "project", "size", "sha256", "elf_sha256", 
 def problem(answer, status, field=None):
     """Asserts that the answer is a problem (RFC 9457) of this status and tells nothing it should not; with `field`,
     that it names this one. Returns its JSON."""
-    assert answer.status_code == status, f"{answer.request.method} {answer.request.url}: {answer.status_code} {answer.text}"
+    asked = f"{answer.request.method} {answer.request.url}"
+    assert answer.status_code == status, f"{asked}: {answer.status_code} {answer.text[:500]}"
     assert answer.headers["content-type"] == "application/problem+json"
     body = answer.json()
     assert {"type", "title", "status", "detail", "request_id"} <= set(body), body
