@@ -149,20 +149,33 @@ bool json_read(lua_State *L, const char *text, size_t len, char *message, size_t
 
 static void write_value(lua_State *L, int index, struct buffer *out, int depth);
 
+/* Most numbers are ids and counts: several times faster than snprintf. */
+static void write_integer(lua_Integer value, struct buffer *out)
+{
+    char text[24], *at = text + sizeof(text);
+    lua_Unsigned left = value < 0 ? 0 - (lua_Unsigned)value : (lua_Unsigned)value;
+    do
+        *--at = (char)('0' + left % 10);
+    while ((left /= 10) != 0);
+    if (value < 0)
+        *--at = '-';
+    buffer_put(out, at, (size_t)(text + sizeof(text) - at));
+}
+
 static void write_number(lua_State *L, int index, struct buffer *out)
 {
     char text[32];
     int n;
     if (lua_isinteger(L, index)) {
-        n = snprintf(text, sizeof(text), "%lld", (long long)lua_tointeger(L, index));
-    } else {
-        double value = lua_tonumber(L, index);
-        if (!isfinite(value))
-            luaL_error(L, "JSON has no %f", value);
-        n = snprintf(text, sizeof(text), "%.15g", value);
-        if (strtod(text, NULL) != value)
-            n = snprintf(text, sizeof(text), "%.17g", value);
+        write_integer(lua_tointeger(L, index), out);
+        return;
     }
+    double value = lua_tonumber(L, index);
+    if (!isfinite(value))
+        luaL_error(L, "JSON has no %f", value);
+    n = snprintf(text, sizeof(text), "%.15g", value);
+    if (strtod(text, NULL) != value)
+        n = snprintf(text, sizeof(text), "%.17g", value);
     buffer_put(out, text, (size_t)n);
 }
 

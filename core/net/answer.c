@@ -86,21 +86,6 @@ static void start_answer(h2o_req_t *req, const char *id, int status, const struc
     http_common_headers(req, id);
 }
 
-void http_answer(struct http_request *request, int status, const struct http_header *headers, size_t count,
-                 const char *body, size_t len)
-{
-    h2o_req_t *req = end_request(request, status);
-    if (req == NULL)
-        return;
-    start_answer(req, request->id, status, headers, count);
-    if (status == 204 || status == 304) {
-        h2o_send_inline(req, NULL, 0);
-        return;
-    }
-    req->res.content_length = len;
-    h2o_send_inline(req, body, h2o_memis(req->method.base, req->method.len, H2O_STRLIT("HEAD")) ? 0 : len);
-}
-
 static bool has_header(const struct http_header *headers, size_t count, const char *name)
 {
     for (size_t i = 0; i < count; i++) {
@@ -110,24 +95,36 @@ static bool has_header(const struct http_header *headers, size_t count, const ch
     return false;
 }
 
-static void answer_typed(struct http_request *request, int status, const char *type,
-                         const struct http_header *headers, size_t count, const char *body, size_t len)
+/* `type` is what the body is unless the headers say otherwise; NULL: they must. */
+static void answer(struct http_request *request, int status, const char *type,
+                   const struct http_header *headers, size_t count, const char *body, size_t len)
 {
-    struct http_header all[24];
-    size_t n = 0;
-    if (!has_header(headers, count, "content-type"))
-        all[n++] = (struct http_header){"content-type", type, strlen(type)};
-    if (!has_header(headers, count, "cache-control"))
-        all[n++] = (struct http_header){"cache-control", "no-store", 8};
-    for (size_t i = 0; i < count && n < sizeof(all) / sizeof(all[0]); i++)
-        all[n++] = headers[i];
-    http_answer(request, status, all, n, body, len);
+    h2o_req_t *req = end_request(request, status);
+    if (req == NULL)
+        return;
+    if (type != NULL && !has_header(headers, count, "content-type"))
+        h2o_add_header(&req->pool, &req->res.headers, H2O_TOKEN_CONTENT_TYPE, NULL, type, strlen(type));
+    if (type != NULL && !has_header(headers, count, "cache-control"))
+        h2o_add_header(&req->pool, &req->res.headers, H2O_TOKEN_CACHE_CONTROL, NULL, H2O_STRLIT("no-store"));
+    start_answer(req, request->id, status, headers, count);
+    if (status == 204 || status == 304) {
+        h2o_send_inline(req, NULL, 0);
+        return;
+    }
+    req->res.content_length = len;
+    h2o_send_inline(req, body, strcmp(request->method, "HEAD") == 0 ? 0 : len);
+}
+
+void http_answer(struct http_request *request, int status, const struct http_header *headers, size_t count,
+                 const char *body, size_t len)
+{
+    answer(request, status, NULL, headers, count, body, len);
 }
 
 void http_answer_json(struct http_request *request, int status, const struct http_header *headers,
                       size_t count, const char *body, size_t len)
 {
-    answer_typed(request, status, "application/json", headers, count, body, len);
+    answer(request, status, "application/json", headers, count, body, len);
 }
 
 struct buffer http_problem_body(int status, const char *detail, const char *extra, const char *id)
@@ -157,7 +154,7 @@ void http_problem(struct http_request *request, int status, const char *detail, 
     if ((status == 429 || status == 503) && !has_header(headers, count, "retry-after"))
         all[n++] = (struct http_header){"retry-after", "2", 1};
     struct buffer body = http_problem_body(status, detail, extra, request->id);
-    answer_typed(request, status, "application/problem+json", all, n, body.data, body.len);
+    answer(request, status, "application/problem+json", all, n, body.data, body.len);
     buffer_free(&body);
 }
 

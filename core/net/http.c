@@ -1,6 +1,7 @@
 #include "base/mem.h"
 #include "net/http_private.h"
 #include <arpa/inet.h>
+#include <endian.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,6 +30,7 @@ static bool valid_id(h2o_iovec_t id)
 
 void http_make_id(struct http_context *context, h2o_req_t *req, char *out, size_t size)
 {
+    uint64_t number = htobe64(context->id_seed + context->id_count++);
     h2o_iovec_t given = {NULL, 0};
     ssize_t at = h2o_find_header_by_str(&req->headers, H2O_STRLIT("x-request-id"), -1);
     if (at >= 0)
@@ -36,8 +38,7 @@ void http_make_id(struct http_context *context, h2o_req_t *req, char *out, size_
     if (valid_id(given))
         snprintf(out, size, "%.*s", (int)given.len, given.base);
     else
-        snprintf(out, size, "%012llx%04llx", (unsigned long long)(context->id_seed & 0xffffffffffff),
-                 (unsigned long long)context->id_count++);
+        sodium_bin2hex(out, size, (const unsigned char *)&number, sizeof(number));
 }
 
 static void free_if_unheld(struct http_request *request)
@@ -64,7 +65,8 @@ static int on_request(h2o_handler_t *handler, h2o_req_t *req)
     request->req = req;
     request->context = context;
     request->route = "";
-    snprintf(request->method, sizeof(request->method), "%.*s", (int)req->method.len, req->method.base);
+    size_t len = req->method.len < sizeof(request->method) ? req->method.len : sizeof(request->method) - 1;
+    memcpy(request->method, req->method.base, len); /* longer ones are no method of ours, cut or not */
     clock_gettime(CLOCK_MONOTONIC, &request->began);
     http_make_id(context, req, request->id, sizeof(request->id));
     context->in_flight++;
