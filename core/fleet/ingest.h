@@ -58,7 +58,8 @@ struct ingest_options {
 };
 
 struct ingest *ingest_new(const struct ingest_options *options);
-void ingest_free(struct ingest *ingest); /* what was not written is lost */
+/* After pg_free(), with no change unanswered. What was not written is lost. */
+void ingest_free(struct ingest *ingest);
 
 /* Takes the message over. Wire it to mqtt_options.on_message. */
 void ingest_message(struct ingest *ingest, struct mqtt_message *message);

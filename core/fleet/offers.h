@@ -18,7 +18,7 @@ struct offers_options {
 };
 
 struct offers *offers_new(const struct offers_options *options);
-/* After mqtt_stop(), once offers_idle(); with the loop no longer running. */
+/* After mqtt_stop() and pg_free(), with the loop no longer running. */
 void offers_free(struct offers *offers);
 
 /* A row was written and committed. Any thread; never blocks. */

@@ -20,5 +20,5 @@ struct upkeep_options {
 };
 
 struct upkeep *upkeep_new(const struct upkeep_options *options);
-/* Before ingest_free() and pg_free(); what it asked the database is forgotten. */
+/* Before pg_free() and ingest_free(); what it asked the database is forgotten. */
 void upkeep_free(struct upkeep *upkeep);

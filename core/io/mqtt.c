@@ -1,4 +1,4 @@
-/* The connection, its own reconnecting, and the hand-over of messages.
+/* The connection, its own reconnecting, and its end.
  *
  * The client's thread owns all calls into Paho but mqtt_stop()'s. Paho's own reconnecting looks only each 3
  * s, so it stays off and this thread connects anew. Each state has a time limit, for Paho tells of some
@@ -14,9 +14,7 @@
 #include <time.h>
 
 enum {
-    LOOK_AGAIN = 4,      /* ms between looks into an inbox in use */
     KEEP_ALIVE = 20,     /* s */
-    TRICKLE = 5000,      /* ms between messages let through a full queue: well below KEEP_ALIVE */
     FIRST_RETRY = 100,   /* ms, doubled each time */
     LAST_RETRY = 2000,   /* ms */
     STATE_LIMIT = 10000, /* ms to connect, and to subscribe */
@@ -34,15 +32,7 @@ bool mqtt_connected(const struct mqtt *mqtt)
     return atomic_load(&mqtt->connected);
 }
 
-unsigned mqtt_worker(int32_t device, unsigned workers)
-{
-    uint32_t hash =
-        (uint32_t)device * 2654435761u; /* Knuth's multiplicative hash; the high bits are the mixed */
-    return (unsigned)((uint64_t)hash * workers >> 32);
-}
-
-/* With the lock held. `at` counts from CLOCK_MONOTONIC; false once it has passed. */
-static bool wait_until(struct mqtt *mqtt, pthread_cond_t *cond, uint64_t at)
+bool mqtt_wait(struct mqtt *mqtt, pthread_cond_t *cond, uint64_t at)
 {
     if (at == UINT64_MAX)
         return pthread_cond_wait(cond, &mqtt->lock) == 0;
@@ -238,137 +228,10 @@ static void *run(void *arg)
             next = mqtt->retry_at;
         else if (mqtt->state == MQTT_CONNECTING || mqtt->state == MQTT_SUBSCRIBING)
             next = mqtt->since + STATE_LIMIT;
-        wait_until(mqtt, &mqtt->wake, next < until ? next : until);
+        mqtt_wait(mqtt, &mqtt->wake, next < until ? next : until);
     }
     pthread_mutex_unlock(&mqtt->lock);
     return NULL;
-}
-
-/* device/<id>/status or device/<id>/logs, the id without leading zeros. */
-static enum mqtt_kind parse_topic(const char *topic, int32_t *device)
-{
-    *device = 0;
-    if (strncmp(topic, "device/", 7) != 0 || topic[7] < '1' || topic[7] > '9')
-        return MQTT_OTHER;
-    int64_t id = 0;
-    const char *p = topic + 7;
-    for (; *p >= '0' && *p <= '9' && id <= INT32_MAX; p++)
-        id = id * 10 + (*p - '0');
-    enum mqtt_kind kind = strcmp(p, "/status") == 0 ? MQTT_STATUS
-                          : strcmp(p, "/logs") == 0 ? MQTT_LOGS
-                                                    : MQTT_OTHER;
-    if (id > INT32_MAX)
-        return MQTT_OTHER;
-    *device = kind == MQTT_OTHER ? 0 : (int32_t)id;
-    return kind;
-}
-
-/* Worker: whatever there is, in order of arrival. */
-static bool empty_inbox(struct inbox *inbox)
-{
-    struct mqtt_message *taken = atomic_exchange(&inbox->head, NULL), *first = NULL;
-    if (taken == NULL || taken == INBOX_ASLEEP)
-        return false;
-    while (taken != NULL) {
-        struct mqtt_message *next = taken->next;
-        taken->next = first;
-        first = taken;
-        taken = next;
-    }
-    while (first != NULL) {
-        struct mqtt_message *next = first->next;
-        inbox->mqtt->options.on_message(inbox->mqtt->options.arg, inbox->worker, first);
-        first = next;
-    }
-    return true;
-}
-
-static void on_inbox_timer(struct timer *timer)
-{
-    struct inbox *inbox = H2O_STRUCT_FROM_MEMBER(struct inbox, timer, timer);
-    struct mqtt_message *none = NULL;
-    if (empty_inbox(inbox) || !atomic_compare_exchange_strong(&inbox->head, &none, INBOX_ASLEEP))
-        timer_set(inbox->worker->timers, timer, LOOK_AGAIN);
-}
-
-static void on_inbox_letter(struct letter *letter, struct worker *worker)
-{
-    struct inbox *inbox = H2O_STRUCT_FROM_MEMBER(struct inbox, letter, letter);
-    empty_inbox(inbox);
-    timer_set(worker->timers, &inbox->timer, LOOK_AGAIN);
-}
-
-static void on_last_letter(struct letter *letter, struct worker *worker)
-{
-    struct inbox *inbox = H2O_STRUCT_FROM_MEMBER(struct inbox, last_letter, letter);
-    empty_inbox(inbox);
-    timer_cancel(worker->timers, &inbox->timer);
-}
-
-/* Paho's thread. */
-static void push(struct inbox *inbox, struct mqtt_message *message)
-{
-    struct mqtt_message *head = atomic_load(&inbox->head);
-    do
-        message->next = head == INBOX_ASLEEP ? NULL : head;
-    while (!atomic_compare_exchange_weak(&inbox->head, &head, message));
-    if (head == INBOX_ASLEEP)
-        worker_post(inbox->worker, &inbox->letter);
-}
-
-/* Paho's thread, with Paho's lock held. A quarter of the queue is emptied before it goes on, so that a worker
- * at its limit does not wake this thread for each message. */
-static void wait_for_room(struct mqtt *mqtt, unsigned worker)
-{
-    size_t enough = mqtt->options.queue - mqtt->options.queue / 4;
-    uint64_t limit = clock_ms() + TRICKLE;
-    pthread_mutex_lock(&mqtt->lock);
-    atomic_store(&mqtt->waiting, true);
-    while (!atomic_load(&mqtt->draining) && atomic_load(&mqtt->inbox[worker].taken) > enough &&
-           wait_until(mqtt, &mqtt->room, limit))
-        ;
-    atomic_store(&mqtt->waiting, false);
-    pthread_mutex_unlock(&mqtt->lock);
-}
-
-void mqtt_message_done(struct mqtt_message *message)
-{
-    struct mqtt *mqtt = message->mqtt;
-    size_t enough = mqtt->options.queue - mqtt->options.queue / 4;
-    size_t before = atomic_fetch_sub(&mqtt->inbox[message->worker].taken, 1);
-    free(message);
-    if (before - 1 <= enough && atomic_load(&mqtt->waiting)) {
-        pthread_mutex_lock(&mqtt->lock);
-        pthread_cond_signal(&mqtt->room);
-        pthread_mutex_unlock(&mqtt->lock);
-    }
-}
-
-/* Paho's thread. */
-static int on_arrived(void *context, char *topic, int topic_len, MQTTAsync_message *arrived)
-{
-    struct mqtt *mqtt = context;
-    size_t len = (size_t)arrived->payloadlen, copied = len > MQTT_PAYLOAD ? 0 : len;
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-
-    struct mqtt_message *message = x_alloc(sizeof(*message) + copied + 1);
-    message->mqtt = mqtt;
-    message->at = (double)now.tv_sec + (double)now.tv_nsec / 1e9;
-    /* A topic with a NUL in it is longer than it looks, and no device's. */
-    bool plain = topic_len == 0 || strlen(topic) == (size_t)topic_len;
-    message->kind = plain ? parse_topic(topic, &message->device) : MQTT_OTHER;
-    message->worker = mqtt_worker(message->device, mqtt->options.workers);
-    message->len = len;
-    memcpy(message->payload, arrived->payload, copied);
-    MQTTAsync_freeMessage(&arrived);
-    MQTTAsync_free(topic);
-
-    if (atomic_fetch_add(&mqtt->inbox[message->worker].taken, 1) >= mqtt->options.queue)
-        wait_for_room(mqtt, message->worker);
-    atomic_store(&mqtt->last_arrival, clock_ms());
-    push(&mqtt->inbox[message->worker], message);
-    return 1;
 }
 
 struct mqtt *mqtt_new(const struct mqtt_options *options, char **error)
@@ -380,15 +243,7 @@ struct mqtt *mqtt_new(const struct mqtt_options *options, char **error)
     struct mqtt *mqtt = x_alloc(sizeof(*mqtt) + options->workers * sizeof(mqtt->inbox[0]));
     mqtt->options = *options;
     mqtt->connect_letter.deliver = on_connect_letter;
-    for (unsigned i = 0; i < options->workers; i++) {
-        struct inbox *inbox = &mqtt->inbox[i];
-        atomic_init(&inbox->head, INBOX_ASLEEP);
-        inbox->letter.deliver = on_inbox_letter;
-        inbox->last_letter.deliver = on_last_letter;
-        inbox->timer.fire = on_inbox_timer;
-        inbox->mqtt = mqtt;
-        inbox->worker = options->worker[i];
-    }
+    mqtt_inboxes_open(mqtt);
     pthread_condattr_t monotonic;
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
@@ -406,7 +261,7 @@ struct mqtt *mqtt_new(const struct mqtt_options *options, char **error)
     int rc = MQTTAsync_createWithOptions(&mqtt->client, options->url, id, MQTTCLIENT_PERSISTENCE_NONE, NULL,
                                          &create);
     if (rc == MQTTASYNC_SUCCESS)
-        rc = MQTTAsync_setCallbacks(mqtt->client, mqtt, on_lost, on_arrived, NULL);
+        rc = MQTTAsync_setCallbacks(mqtt->client, mqtt, on_lost, mqtt_on_arrived, NULL);
     if (rc != MQTTASYNC_SUCCESS) {
         *error = x_printf("MQTT client: %s", MQTTAsync_strerror(rc));
         mqtt_free(mqtt);
@@ -446,7 +301,7 @@ static void drain(struct mqtt *mqtt)
         return;
     pthread_mutex_lock(&mqtt->lock);
     uint64_t limit = clock_ms() + STOP_STEP;
-    while (!mqtt->unsubscribed && wait_until(mqtt, &mqtt->done, limit))
+    while (!mqtt->unsubscribed && mqtt_wait(mqtt, &mqtt->done, limit))
         ;
     pthread_mutex_unlock(&mqtt->lock);
     for (uint64_t start = clock_ms(), now = start; now < start + DRAIN_LIMIT; now = clock_ms()) {
@@ -474,7 +329,7 @@ void mqtt_stop(struct mqtt *mqtt)
     pthread_mutex_lock(&mqtt->lock);
     uint64_t limit = clock_ms() + STOP_STEP;
     while (mqtt->state == MQTT_UP && mqtt->queued.count + mqtt->sent.count > 0 &&
-           wait_until(mqtt, &mqtt->done, limit))
+           mqtt_wait(mqtt, &mqtt->done, limit))
         ;
     mqtt->ended = true;
     enter(mqtt, MQTT_STOPPED);
@@ -485,12 +340,11 @@ void mqtt_stop(struct mqtt *mqtt)
     disconnect_now(mqtt, on_disconnected);
     pthread_mutex_lock(&mqtt->lock);
     limit = clock_ms() + STOP_STEP;
-    while (!mqtt->disconnected && wait_until(mqtt, &mqtt->done, limit))
+    while (!mqtt->disconnected && mqtt_wait(mqtt, &mqtt->done, limit))
         ;
     pthread_mutex_unlock(&mqtt->lock);
     MQTTAsync_destroy(&mqtt->client);
-    for (unsigned i = 0; i < mqtt->options.workers; i++)
-        worker_post(mqtt->inbox[i].worker, &mqtt->inbox[i].last_letter);
+    mqtt_inboxes_close(mqtt);
 }
 
 void mqtt_free(struct mqtt *mqtt)

@@ -1,5 +1,6 @@
-/* What mqtt.c (connection and messages) and mqtt_publish.c share. `lock` guards all that both threads touch;
- * it is never held while Paho is called, because Paho calls back under its own lock and then takes this. */
+/* What mqtt.c (connection), mqtt_receive.c and mqtt_publish.c share. `lock` guards all that both threads
+ * touch; it is never held while Paho is called, because Paho calls back under its own lock and then takes
+ * this. */
 #pragma once
 #include "io/mqtt.h"
 #include <MQTTAsync.h>
@@ -66,7 +67,16 @@ struct mqtt {
     struct inbox inbox[]; /* per worker */
 };
 
-/* With the lock held. */
+/* mqtt.c. With the lock held; `at` counts from CLOCK_MONOTONIC. False once it has passed. */
+bool mqtt_wait(struct mqtt *mqtt, pthread_cond_t *cond, uint64_t at);
+
+/* mqtt_receive.c */
+int mqtt_on_arrived(void *context, char *topic, int topic_len,
+                    MQTTAsync_message *arrived); /* Paho's thread */
+void mqtt_inboxes_open(struct mqtt *mqtt);
+void mqtt_inboxes_close(struct mqtt *mqtt); /* nothing arrives any more: the workers take the rest */
+
+/* mqtt_publish.c. With the lock held. */
 void mqtt_publish_fail_all(struct mqtt *mqtt, const char *err);
 void mqtt_publish_expire(struct mqtt *mqtt, uint64_t now);
 uint64_t mqtt_publish_deadline(const struct mqtt *mqtt); /* UINT64_MAX: none */
