@@ -111,6 +111,7 @@ static void on_start(struct worker *worker)
     runtime->watch.limit = (uint64_t)config->lua_call_timeout;
     watchdog_watch(app->services.watchdog, &runtime->watch);
     runtime->revocations = revocations_new((uint64_t)config->auth_access_ttl);
+    runtime->jwt_cache = jwt_cache_new(app->services.jwt_keys, config->auth_issuer, config->auth_audience);
     runtime->pg = new_pg(worker, parts, (unsigned)config->database_connections, TRANSACTIONS);
     parts->ingest_pg = new_pg(worker, parts, 1, 0);
     runtime->redis = redis_new(worker, config->redis_url);
@@ -271,6 +272,7 @@ static void on_end(struct worker *worker)
     free_ports(parts);
     watchdog_unwatch(parts->app->services.watchdog, &parts->runtime.watch);
     revocations_free(parts->runtime.revocations);
+    jwt_cache_free(parts->runtime.jwt_cache);
     metrics_free(parts->runtime.metrics);
     buffer_free(&parts->runtime.out);
     request_free_interned(&parts->runtime);

@@ -17,16 +17,14 @@ static bool authenticate(struct runtime *runtime, struct http_request *request, 
                          struct jwt_claims *claims)
 {
     static const char scheme[] = "Bearer ";
-    const struct config *config = runtime->services->config;
     h2o_iovec_t header = http_header(request, "authorization");
 
     if (header.len < sizeof(scheme) || strncasecmp(header.base, scheme, sizeof(scheme) - 1) != 0) {
         http_problem(request, 401, "This needs an access token: Authorization: Bearer ...", "", NULL, 0);
         return false;
     }
-    enum jwt_error error = jwt_verify(runtime->services->jwt_keys, header.base + sizeof(scheme) - 1,
-                                      header.len - (sizeof(scheme) - 1), config->auth_issuer,
-                                      config->auth_audience, (int64_t)time(NULL), claims);
+    enum jwt_error error = jwt_cache_verify(runtime->jwt_cache, header.base + sizeof(scheme) - 1,
+                                            header.len - (sizeof(scheme) - 1), (int64_t)time(NULL), claims);
     if (error != JWT_OK || revocations_has(runtime->revocations, claims->sid)) {
         static const struct http_header invalid = {"www-authenticate", "Bearer error=\"invalid_token\"", 28};
         http_problem(request, 401,

@@ -6,6 +6,7 @@
 #include "base/metrics.h"
 #include "base/offload.h"
 #include "fleet/jwt.h"
+#include "fleet/jwt_cache.h"
 #include "fleet/ota_token.h"
 #include "fleet/revocations.h"
 #include "fleet/signing.h"
@@ -52,6 +53,7 @@ struct runtime {
     struct redis *redis;
     struct metrics *metrics;
     struct revocations *revocations;
+    struct jwt_cache *jwt_cache;
     struct generation *current;
     struct watch watch;
     struct buffer out;         /* answers are written here */
