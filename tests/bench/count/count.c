@@ -2,10 +2,10 @@
  *
  *   bench-count URL USER PASSWORD MESSAGES
  *
- * Subscribes to $share/bench/device/+/status with QoS 1, prints "ready" once the broker has granted that, and
- * after every MESSAGES messages one line of JSON: the time of the last of them (CLOCK_MONOTONIC, seconds).
- * Runs until it is killed. Paho's callbacks come on one thread of its own, which owns all state here; main()
- * only waits. */
+ * Subscribes to $share/otad/device/+/status with QoS 1, as otad does, on a broker without otad; prints
+ * "ready" once that is granted, and after every MESSAGES messages one line of JSON: the time of the last of
+ * them (CLOCK_MONOTONIC, seconds). Runs until it is killed. Paho's callbacks come on one thread of its own,
+ * which owns all state here; main() only waits. */
 #include <MQTTAsync.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -53,7 +53,7 @@ static void on_subscribed(void *arg, MQTTAsync_successData *data)
 
 static void on_failed(void *arg, MQTTAsync_failureData *data)
 {
-    die(arg == NULL ? "subscribe" : "connect", data != NULL ? data->message : NULL);
+    die(arg == NULL ? "subscribe" : "connect", data->message != NULL ? data->message : "refused");
 }
 
 static void on_connected(void *arg, MQTTAsync_successData *data)
@@ -62,8 +62,7 @@ static void on_connected(void *arg, MQTTAsync_successData *data)
     MQTTAsync_responseOptions options = MQTTAsync_responseOptions_initializer;
     options.onSuccess = on_subscribed;
     options.onFailure = on_failed;
-    if (MQTTAsync_subscribe(counter->client, "$share/bench/device/+/status", 1, &options) !=
-        MQTTASYNC_SUCCESS)
+    if (MQTTAsync_subscribe(counter->client, "$share/otad/device/+/status", 1, &options) != MQTTASYNC_SUCCESS)
         die("subscribe", "not sent");
 }
 
