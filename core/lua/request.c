@@ -96,7 +96,7 @@ static void push_decoded(lua_State *L, const char *text, size_t len)
     char *out = luaL_buffinitsize(L, &buffer, len == 0 ? 1 : len);
     size_t n = 0;
     for (size_t i = 0; i < len; i++) {
-        unsigned char byte;
+        unsigned char byte = 0;
         if (text[i] == '+') {
             out[n++] = ' ';
         } else if (text[i] == '%') {

@@ -61,7 +61,8 @@ struct declaration {
     int line;
 };
 
-static void refuse(const struct declaration *declaration, const char *format, ...)
+__attribute__((format(printf, 2, 3))) static void refuse(const struct declaration *declaration,
+                                                         const char *format, ...)
 {
     char message[256];
     va_list args;
