@@ -115,6 +115,7 @@ def bomb(references, streams):
         for stream in range(3, 3 + 2 * streams, 2))
 
 
+@pytest.mark.measured
 @pytest.mark.parametrize("references, streams", [(16000, 25), (120, 3334)])
 def test_hpack_bomb(otad, references, streams):
     before = memory(otad)
@@ -122,10 +123,11 @@ def test_hpack_bomb(otad, references, streams):
     connection.send(bomb(references, streams))
     answer, closed = connection.read()
     assert closed and goaway(answer) == ENHANCE_YOUR_CALM
-    assert memory(otad) - before < 64 * MIB
+    assert memory(otad) - before < 64 * MIB * otad.slack
 
 
 # H4
+@pytest.mark.measured
 @pytest.mark.parametrize("flood", [
     frame(HEADERS, END_STREAM, 1, get()) + frame(CONTINUATION, 0, 1) * 1000000,
     frame(HEADERS, END_STREAM, 1, get()) + frame(CONTINUATION, 0, 1, bytes(16000)) * 60,
@@ -241,6 +243,7 @@ def test_no_progress_is_closed_within_a_minute_and_slow_progress_is_not(otad):
 
 
 # H6
+@pytest.mark.measured
 def test_idle_connections_leave_room(otad):
     idle, slowest = [], 0
     try:
@@ -257,10 +260,11 @@ def test_idle_connections_leave_room(otad):
         for connection in idle:
             connection.close()
     print(slowest)
-    assert slowest < 0.1
+    assert slowest < 0.1 * otad.slack
 
 
 # H7
+@pytest.mark.measured
 def test_unfinished_bodies_stay_within_the_budget(start_otad):
     budget = 64 * MIB
     otad = start_otad(OTAD_HTTP_BODY_BUDGET=str(budget))
