@@ -3,7 +3,7 @@
 # A build directory that was configured is left as it is: that is how tests run a sanitized one.
 build_otad() {
     local before=$SECONDS cache=$build/CMakeCache.txt
-    if ! grep -qsxF "CMAKE_HOME_DIRECTORY:INTERNAL=$root" "$cache"; then
+    if [ ! -e "$build/build.ninja" ] || ! grep -qsxF "CMAKE_HOME_DIRECTORY:INTERNAL=$root" "$cache"; then
         quietly configure cmake --fresh -S "$root" -B "$build" -G Ninja -DOTAD_TESTS=OFF
     fi
     [ -x "$program" ] || say build "compiling (once; a minute or two)"
