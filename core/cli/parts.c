@@ -8,11 +8,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TRANSACTIONS = 2, LONGEST_STOP = 30000, INGEST_DEVICES = 65536 };
+enum { TRANSACTIONS = 2, SESSIONS_RETRY = 500, LONGEST_STOP = 30000, INGEST_DEVICES = 131072 };
 
-struct revocation {
+/* What every worker must hear about sessions. */
+struct word {
     struct letter letter;
-    char sid[40];
+    char sid[40]; /* ended; or "": */
+    bool known;   /* whether all that ended are known */
 };
 
 static struct parts *parts_of(struct worker *worker)
@@ -20,21 +22,31 @@ static struct parts *parts_of(struct worker *worker)
     return worker->parts;
 }
 
-static void on_revocation(struct letter *letter, struct worker *worker)
+static void on_word(struct letter *letter, struct worker *worker)
 {
-    struct revocation *revocation = H2O_STRUCT_FROM_MEMBER(struct revocation, letter, letter);
-    revocations_add(parts_of(worker)->runtime.revocations, revocation->sid);
-    free(revocation);
+    struct word *word = H2O_STRUCT_FROM_MEMBER(struct word, letter, letter);
+    struct runtime *runtime = &parts_of(worker)->runtime;
+    if (*word->sid == '\0')
+        runtime->revocations_known = word->known;
+    else
+        revocations_add(runtime->revocations, word->sid);
+    free(word);
+}
+
+static void tell_all(struct app *app, const char *sid, bool known)
+{
+    for (unsigned i = 0; i < app->count; i++) {
+        struct word *word = x_new(struct word);
+        word->letter.deliver = on_word;
+        word->known = known;
+        snprintf(word->sid, sizeof(word->sid), "%s", sid);
+        worker_post(app->workers[i], &word->letter);
+    }
 }
 
 void parts_revoke(struct app *app, const char *sid)
 {
-    for (unsigned i = 0; i < app->count; i++) {
-        struct revocation *revocation = x_new(struct revocation);
-        revocation->letter.deliver = on_revocation;
-        snprintf(revocation->sid, sizeof(revocation->sid), "%s", sid);
-        worker_post(app->workers[i], &revocation->letter);
-    }
+    tell_all(app, sid, true);
 }
 
 /* The database tells of sessions that ended, here or on another instance. */
@@ -44,22 +56,51 @@ static void on_session_ended(struct pg_listener *listener, const char *payload)
     parts_revoke(listener->arg, payload);
 }
 
-static void on_recent_sessions(void *arg, const char *err, const PGresult *result)
-{
-    if (err != NULL)
-        return; /* the connection is lost again: asked anew when it is back */
-    for (int i = 0; i < PQntuples(result); i++)
-        parts_revoke(arg, PQgetvalue(result, i, 0));
-}
-
-static void on_sessions_connected(struct pg_listener *listener)
+static void on_sessions_lost(struct pg_listener *listener)
 {
     struct app *app = listener->arg;
+    app->parts[0]->sessions_heard = false;
+    tell_all(app, "", false);
+}
+
+static void ask_for_sessions(struct app *app);
+
+static void on_recent_sessions(void *arg, const char *err, const PGresult *result)
+{
+    struct app *app = arg;
+    struct parts *parts = app->parts[0];
+    parts->sessions_asked--;
+    if (err != NULL) {
+        timer_set(app->workers[0]->timers, &parts->sessions_retry, SESSIONS_RETRY);
+        return;
+    }
+    for (int i = 0; i < PQntuples(result); i++)
+        parts_revoke(app, PQgetvalue(result, i, 0));
+    if (parts->sessions_heard &&
+        parts->sessions_asked == 0) /* an answer from before the last LISTEN proves nothing */
+        tell_all(app, "", true);
+}
+
+static void on_sessions_retry(struct timer *timer)
+{
+    ask_for_sessions(H2O_STRUCT_FROM_MEMBER(struct parts, sessions_retry, timer)->app);
+}
+
+static void ask_for_sessions(struct app *app)
+{
+    app->parts[0]->sessions_asked++;
     char life[32];
     const char *seconds = life;
     snprintf(life, sizeof(life), "%lld", (long long)(app->config->auth_access_ttl / 1000 + 60));
     pg_query(app->parts[0]->runtime.pg, pg_statement(app->services.statements, "sessions_revoked_recently"),
              1, &seconds, on_recent_sessions, app);
+}
+
+static void on_sessions_connected(struct pg_listener *listener)
+{
+    struct app *app = listener->arg;
+    app->parts[0]->sessions_heard = true;
+    ask_for_sessions(app);
 }
 
 static void on_change(void *arg, struct ingest_change *change)
@@ -168,7 +209,9 @@ static void start_first(struct parts *parts, struct worker *worker)
         (struct pg_listener){.statement = pg_statement(app->services.statements, "sessions_listen"),
                              .on_connected = on_sessions_connected,
                              .on_notify = on_session_ended,
+                             .on_lost = on_sessions_lost,
                              .arg = app};
+    parts->sessions_retry.fire = on_sessions_retry;
     pg_listen(parts->runtime.pg, &parts->sessions);
     reload_watch(app->services.reload, worker);
 }

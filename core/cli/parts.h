@@ -22,6 +22,9 @@ struct parts {
     struct upkeep *upkeep;
     struct tasks *tasks;
     struct pg_listener sessions;
+    bool sessions_heard;     /* notifications of ended sessions arrive */
+    unsigned sessions_asked; /* questions for those that ended before, not yet answered */
+    struct timer sessions_retry;
     struct letter open_letter, drain_letter;
     uint64_t give_up; /* clock_ms(): what is not done by then is dropped; 0: not stopping */
     bool quiet;

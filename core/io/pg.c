@@ -328,6 +328,12 @@ static void on_listener_notify(struct pg_connection *connection, const char *pay
     link->listener->on_notify(link->listener, payload);
 }
 
+static void on_listener_down(struct pg_connection *connection)
+{
+    struct listener_link *link = connection->owner;
+    link->listener->on_lost(link->listener);
+}
+
 void pg_listen(struct pg *pg, struct pg_listener *listener)
 {
     struct listener_link *link = x_new(struct listener_link);
@@ -338,5 +344,6 @@ void pg_listen(struct pg *pg, struct pg_listener *listener)
     link->connection.owner = link;
     link->connection.on_up = on_listener_up;
     link->connection.on_notify = on_listener_notify;
+    link->connection.on_down = on_listener_down;
     pg_connection_open(&link->connection);
 }

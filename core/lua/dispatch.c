@@ -23,6 +23,10 @@ static bool authenticate(struct runtime *runtime, struct http_request *request, 
         http_problem(request, 401, "This needs an access token: Authorization: Bearer ...", "", NULL, 0);
         return false;
     }
+    if (!runtime->revocations_known) { /* a token may be good and its session over */
+        http_problem(request, 503, "The database does not answer.", "", NULL, 0);
+        return false;
+    }
     enum jwt_error error = jwt_cache_verify(runtime->jwt_cache, header.base + sizeof(scheme) - 1,
                                             header.len - (sizeof(scheme) - 1), (int64_t)time(NULL), claims);
     if (error != JWT_OK || revocations_has(runtime->revocations, claims->sid)) {

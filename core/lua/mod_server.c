@@ -69,7 +69,7 @@ static int ready(lua_State *L)
     struct runtime *runtime = runtime_of(L);
     fail_unless_there(L, runtime->services->app, "server.ready");
     lua_createtable(L, 0, 4);
-    lua_pushboolean(L, pg_ready(runtime->pg));
+    lua_pushboolean(L, pg_ready(runtime->pg) && runtime->revocations_known);
     lua_setfield(L, -2, "postgresql");
     lua_pushboolean(L, redis_ready(runtime->redis));
     lua_setfield(L, -2, "redis");

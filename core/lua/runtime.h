@@ -53,6 +53,7 @@ struct runtime {
     struct redis *redis;
     struct metrics *metrics;
     struct revocations *revocations;
+    bool revocations_known; /* the database has told which sessions ended, and tells of each that ends */
     struct jwt_cache *jwt_cache;
     struct generation *current;
     struct watch watch;
