@@ -331,6 +331,7 @@ void app_stop(struct app *app)
     signing_trust_free(&services->release_trust);
     free(services->mqtt_ca);
     SSL_CTX_free(app->tls);
+    http_server_free(app->http);
     for (unsigned i = 0; i < app->count; i++)
         free(app->parts[i]);
     free(app->budget);

@@ -131,6 +131,12 @@ struct http_server *http_server_new(const struct http_options *options)
     return server;
 }
 
+void http_server_free(struct http_server *server)
+{
+    h2o_config_dispose(&server->conf);
+    free(server);
+}
+
 h2o_globalconf_t *http_server_h2o(struct http_server *server)
 {
     return &server->conf;

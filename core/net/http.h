@@ -23,6 +23,7 @@ struct http_options {
 };
 
 struct http_server *http_server_new(const struct http_options *options);
+void http_server_free(struct http_server *server); /* after its contexts */
 struct http_context *http_context_new(struct http_server *server, struct worker *worker,
                                       struct metrics *metrics, http_handler handler, void *arg);
 h2o_context_t *http_context_h2o(struct http_context *context); /* for the listener */

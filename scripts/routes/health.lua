@@ -31,7 +31,7 @@ local function count_updates()
   db.transaction(function(tx)
     for _, row in ipairs(tx.all("fleet_updates")) do found[row.state] = row.count end
   end)
-  local out = { "# HELP otad_updates_total Updates by their state\n# TYPE otad_updates_total counter\n" }
+  local out = { "# HELP otad_updates_total Updates by the state they are in\n# TYPE otad_updates_total gauge\n" }
   for _, state in ipairs(STATES) do
     out[#out + 1] = ('otad_updates_total{state="%s"} %d\n'):format(state, found[state] or 0)
   end

@@ -135,6 +135,8 @@ static void ports_open_and_share(void **state)
     listener_free(first);
     assert_int_equal(guard_connections(guard), 0);
     guard_free(guard);
+    h2o_context_dispose(&context);
+    h2o_config_dispose(&conf);
     timers_free(local.timers);
 }
 
