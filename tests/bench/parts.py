@@ -163,7 +163,9 @@ def http(lab, services, options):
 def read_line(process, what, seconds):
     if not select.select([process.stdout], [], [], seconds)[0]:
         raise Broken(f"{what}: nothing within {seconds} s; messages were lost")
-    return json.loads(process.stdout.readline())
+    if not (line := process.stdout.readline()):
+        raise Broken(f"{what} ended")
+    return json.loads(line)
 
 
 class Publisher:
