@@ -29,7 +29,10 @@ static void on_hook(lua_State *L, lua_Debug *activation)
         lua_sethook(L, NULL, 0, 0); /* that call ended, this is another */
         return;
     }
-    luaL_error(L, "ran longer than %I ms", (LUAI_UACINT)watch->limit);
+    luaL_where(L, 0); /* a hook is no level: the function that runs is 0 */
+    lua_pushfstring(L, "ran longer than %I ms", (LUAI_UACINT)watch->limit);
+    lua_concat(L, 2);
+    lua_error(L);
 }
 
 static void on_signal(int number)
