@@ -1,7 +1,10 @@
 """Attacks on the HTTP port. After each the same process serves on, at once."""
 import http.client
+import json
+import random
 import re
 import socket
+import struct
 import threading
 import time
 
@@ -300,6 +303,37 @@ def test_unfinished_bodies_stay_within_the_budget(start_otad):
     print(f"peak {peak[0] / MIB:.0f} MiB of {budget / MIB:.0f} MiB")
     assert status == 200
     assert peak[0] < budget + 32 * MIB
+
+
+# H8
+def test_clients_that_leave_during_their_query(otad, operator, device):
+    """10,000 of them, while the database, the pool or the store is at work for them."""
+    token = operator.token.encode()
+    head = b"Host: x\r\nAuthorization: Bearer " + token + b"\r\n"
+    body = json.dumps({"email": "nobody@example.org", "password": "not a password"}).encode()
+    requests = [
+        b"GET /devices/%d HTTP/1.1\r\n" % device.id + head + b"\r\n",
+        b"GET /devices?limit=200 HTTP/1.1\r\n" + head + b"\r\n",
+        b"GET /devices/%d/status HTTP/1.1\r\n" % device.id + head + b"\r\n",
+        b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"POST /auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
+        + body,
+    ]
+    weights = [0] * 40 + [1] * 5 + [2] * 40 + [3] * 5 + [4]  # logins are dear
+
+    def leave(seed):
+        order = random.Random(seed)
+        for _ in range(2500):
+            with socket.create_connection((otad.host, otad.http_port), timeout=30) as client:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # leaves by RST
+                client.sendall(requests[order.choice(weights)])
+
+    leavers = [threading.Thread(target=leave, args=(seed,)) for seed in range(4)]
+    for leaver in leavers:
+        leaver.start()
+    for leaver in leavers:
+        leaver.join()
+    assert operator.client.get(f"/devices/{device.id}").status_code == 200
 
 
 # H9
