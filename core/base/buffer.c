@@ -1,4 +1,5 @@
 #include "base/buffer.h"
+#include "base/flatjson.h"
 #include "base/mem.h"
 #include <stdarg.h>
 #include <stdio.h>
@@ -56,7 +57,12 @@ void buffer_put_json(struct buffer *buffer, const char *text, size_t len)
     buffer_putc(buffer, '"');
     for (size_t i = 0; i < len; i++) {
         unsigned char c = (unsigned char)text[i];
-        if (c >= 0x20 && c != '"' && c != '\\' && c != 0x7f)
+        size_t sequence = c < 0x80 ? 0 : flatjson_sequence(text + i, len - i);
+        if (sequence > 0) {
+            i += sequence - 1;
+            continue;
+        }
+        if (c >= 0x20 && c < 0x7f && c != '"' && c != '\\')
             continue;
         buffer_put(buffer, text + plain, i - plain);
         plain = i + 1;
@@ -65,6 +71,8 @@ void buffer_put_json(struct buffer *buffer, const char *text, size_t len)
             buffer_putc(buffer, (char)c);
         } else if (c == '\n') {
             buffer_put(buffer, "\\n", 2);
+        } else if (c >= 0x80) {
+            buffer_put(buffer, "\\ufffd", 6);
         } else {
             char escape[6] = {'\\', 'u', '0', '0', hex[c >> 4], hex[c & 15]};
             buffer_put(buffer, escape, 6);

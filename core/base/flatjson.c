@@ -31,22 +31,20 @@ static size_t sequence(const unsigned char *p)
     return 0;
 }
 
+size_t flatjson_sequence(const char *s, size_t len)
+{
+    unsigned char first[4] = {0}; /* a sequence cut by the end reads zeros */
+    memcpy(first, s, len < 4 ? len : 4);
+    return len == 0 ? 0 : first[0] < 0x80 ? 1 : sequence(first);
+}
+
 bool flatjson_utf8(const char *s, size_t len)
 {
-    const unsigned char *p = (const unsigned char *)s, *end = p + len;
-    while (p < end) {
-        if (*p == 0)
-            return false;
-        if (*p < 0x80) {
-            p++;
-            continue;
-        }
-        unsigned char last[4] = {0}; /* a sequence cut by the end reads zeros */
-        memcpy(last, p, (size_t)(end - p) < 4 ? (size_t)(end - p) : 4);
-        size_t n = sequence(last);
+    for (const char *end = s + len; s < end;) {
+        size_t n = *s == '\0' ? 0 : flatjson_sequence(s, (size_t)(end - s));
         if (n == 0)
             return false;
-        p += n;
+        s += n;
     }
     return true;
 }

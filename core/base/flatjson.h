@@ -46,5 +46,8 @@ bool flatjson_parse(struct flatjson *doc, const char *json, size_t len) __attrib
 /* NULL: none of that name. */
 const struct flatjson_field *flatjson_find(const struct flatjson *doc, const char *name);
 
+/* Bytes of the UTF-8 sequence with which the `len` bytes at `s` begin; 0: none. */
+size_t flatjson_sequence(const char *s, size_t len);
+
 /* Whether `len` bytes are UTF-8 without U+0000. */
 bool flatjson_utf8(const char *s, size_t len);
