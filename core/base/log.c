@@ -5,7 +5,12 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { LINE_MAX_BYTES = 4096, TAIL = 16 }; /* TAIL: room kept for a closing quote, brace and newline */
+enum {
+    LINE_MAX_BYTES = 4096,
+    TAIL = 16, /* kept for a closing quote, brace and newline */
+    LONGEST_NAME = 64,
+    ONE_FIELD = 512 /* more than a name, all escaped, and a number take */
+};
 
 static const char *const level_names[] = {"debug", "info", "warn", "error", "fatal"};
 static enum log_level least_level = LOG_INFO; /* set once, before threads start */
@@ -77,11 +82,11 @@ void log_write(enum log_level level, const char *msg, const struct log_field *fi
     put_quoted(&line, msg, strlen(msg));
 
     for (const struct log_field *f = fields; f->name != NULL; f++) {
-        if (line.len > LINE_MAX_BYTES - 128)
+        if (line.len > LINE_MAX_BYTES - ONE_FIELD)
             break;
         char number[40];
         put(&line, ",", 1);
-        put_quoted(&line, f->name, strlen(f->name));
+        put_quoted(&line, f->name, strnlen(f->name, LONGEST_NAME));
         put(&line, ":", 1);
         if (f->kind == LOG_FIELD_STR && f->str != NULL)
             put_quoted(&line, f->str, f->len == (size_t)-1 ? strlen(f->str) : f->len);
