@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <lauxlib.h>
 #include <lua.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -127,7 +128,7 @@ void config_variable(const char *key, char *out, size_t size)
     out[n] = '\0';
 }
 
-/* A whole number with one of the given units; the result is in the unit whose factor is 1. */
+/* A decimal number with one of the given units; the result, in the unit whose factor is 1, must be whole. */
 struct unit {
     const char *name;
     double factor;
@@ -136,14 +137,14 @@ struct unit {
 static bool parse_number(const char *text, const struct unit *units, int64_t *out)
 {
     char *end;
-    errno = 0;
+    size_t digits = strspn(text, "0123456789."); /* strtod takes words, signs and hexadecimals, too */
     double value = strtod(text, &end);
-    if (end == text || errno != 0 || value < 0)
+    if (digits == 0 || end != text + digits)
         return false;
     for (; units->name != NULL; units++) {
         if (strcmp(end, units->name) == 0) {
             value *= units->factor;
-            if (value > 9e15)
+            if (value > 9e15 || value != floor(value))
                 return false;
             *out = (int64_t)value;
             return true;
@@ -201,7 +202,7 @@ static bool read_value(lua_State *L, struct config *config, const char *file, co
         return false;
     }
     bool ok = false;
-    if (lua_isboolean(L, -1)) {
+    if (lua_isboolean(L, -1) && key->type == CONFIG_BOOL) {
         ok = set_value(config, key, lua_toboolean(L, -1) ? "true" : "false");
     } else if (lua_isstring(L, -1)) {
         lua_pushvalue(L, -1); /* lua_tostring changes a number in place, which confuses lua_next */
@@ -254,7 +255,11 @@ static char *read_secret(const char *path)
         return NULL;
     ssize_t n = read(fd, text, sizeof(text));
     close(fd);
-    if (n < 0 || n == (ssize_t)sizeof(text))
+    if (n == (ssize_t)sizeof(text)) {
+        errno = EFBIG;
+        n = -1;
+    }
+    if (n < 0)
         return NULL;
     while (n > 0 && (text[n - 1] == '\n' || text[n - 1] == '\r'))
         n--;
@@ -344,6 +349,40 @@ static void derive(struct config *config)
     }
 }
 
+/* Numbers that would mean something else, or nothing, beyond these. */
+static bool within_limits(const struct config *config, char **error)
+{
+    static const struct {
+        const char *name;
+        int64_t least, most;
+    } limits[] = {{"http.port", 0, 65535},
+                  {"https.port", 0, 65535},
+                  {"pg.port", 1, 65535},
+                  {"redis.port", 1, 65535},
+                  {"mqtt.port", 1, 65535},
+                  {"mqtt.public_port", 1, 65535},
+                  {"workers", 0, 64},
+                  {"http.max_connections", 1, 1000000},
+                  {"lua.memory", 1048576, INT64_MAX},
+                  {"lua.call_timeout", 1, 86400000},
+                  {"database.connections", 1, 1000},
+                  {"database.timeout", 1, 86400000},
+                  {"mqtt.queue", 1, INT64_MAX},
+                  {"auth.hash_threads", 1, 1000},
+                  {"auth.hash_queue", 1, 1000000}};
+    for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
+        const struct config_key *key = config_find(limits[i].name);
+        int64_t value = *(const int64_t *)((const char *)config + key->offset);
+        if (value < limits[i].least || value > limits[i].most) {
+            *error = x_printf("%s is out of range: at least %lld%s, at most %lld", key->name,
+                              (long long)limits[i].least, key->type == CONFIG_DURATION ? " ms" : "",
+                              (long long)limits[i].most);
+            return false;
+        }
+    }
+    return true;
+}
+
 struct config *config_load(const char *file, char **error)
 {
     struct config *config = x_new(struct config);
@@ -353,9 +392,9 @@ struct config *config_load(const char *file, char **error)
             goto fail;
         }
     }
-    if (access(file, F_OK) == 0 && !read_file(config, file, error))
+    if ((access(file, F_OK) == 0 || errno != ENOENT) && !read_file(config, file, error))
         goto fail;
-    if (!read_environment(config, error))
+    if (!read_environment(config, error) || !within_limits(config, error))
         goto fail;
     derive(config);
     return config;
