@@ -105,7 +105,7 @@ static void print_histogram(FILE *out, const char *name, const struct entry *ent
                     (unsigned long long)count);
     }
     const char *open = *entry->labels == '\0' ? "" : "{", *close = *entry->labels == '\0' ? "" : "}";
-    fprintf(out, "%s_sum%s%s%s %.9g\n", name, open, entry->labels, close, entry->series.value);
+    fprintf(out, "%s_sum%s%s%s %.15g\n", name, open, entry->labels, close, entry->series.value);
     fprintf(out, "%s_count%s%s%s %llu\n", name, open, entry->labels, close, (unsigned long long)count);
 }
 
