@@ -92,6 +92,8 @@ uint64_t timers_run(struct timers *timers, uint64_t most)
     }
     if (timers->count == 0)
         return most;
-    uint64_t left = timers->heap[0]->at - now;
+    uint64_t at = timers->heap[0]->at;
+    now = clock_ms(); /* what was fired took its time */
+    uint64_t left = at > now ? at - now : 0;
     return left < most ? left : most;
 }
