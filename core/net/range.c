@@ -1,17 +1,16 @@
 #include "net/range.h"
 #include <ctype.h>
 #include <stdint.h>
-#include <string.h>
+#include <strings.h>
 
-/* A decimal number; false when there is none or it is too large to mean anything. */
+/* A decimal number; what is too large counts as SIZE_MAX. False: there is none. */
 static bool take_number(const char **at, const char *end, size_t *value)
 {
     const char *start = *at;
     *value = 0;
     while (*at < end && isdigit((unsigned char)**at)) {
-        if (*value > (SIZE_MAX - 9) / 10)
-            return false;
-        *value = *value * 10 + (size_t)(*(*at)++ - '0');
+        size_t digit = (size_t)(*(*at)++ - '0');
+        *value = *value > (SIZE_MAX - digit) / 10 ? SIZE_MAX : *value * 10 + digit;
     }
     return *at > start;
 }
@@ -22,7 +21,7 @@ enum range_result range_parse(const char *text, size_t len, size_t size, size_t 
     const char *at = text + sizeof(unit) - 1, *end = text + len;
     size_t from, to = SIZE_MAX;
 
-    if (len < sizeof(unit) || strncmp(text, unit, sizeof(unit) - 1) != 0)
+    if (len < sizeof(unit) || strncasecmp(text, unit, sizeof(unit) - 1) != 0)
         return RANGE_NONE;
     if (*at == '-') { /* the last so many */
         at++;
