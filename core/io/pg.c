@@ -35,6 +35,8 @@ struct pg {
     struct waiter *first_waiter, **last_waiter;
     size_t waiters;
     struct timer waiter_timer;
+    struct pg_query *failed, **last_failed; /* to be answered with their err */
+    struct timer failed_timer;
     struct listener_link *listeners;
 };
 
@@ -45,7 +47,10 @@ struct listener_link {
 };
 
 static void serve_waiters(struct pg *pg);
+static void refuse_waiters(struct pg *pg);
 static void on_waiter_timer(struct timer *timer);
+static void answer_failed(struct pg *pg);
+static void on_failed_timer(struct timer *timer);
 
 static void on_transaction_connection(struct pg_connection *connection)
 {
@@ -65,6 +70,8 @@ struct pg *pg_new(struct worker *worker, const struct pg_options *options)
     pg->options = *options;
     pg->last_waiter = &pg->first_waiter;
     pg->waiter_timer.fire = on_waiter_timer;
+    pg->last_failed = &pg->failed;
+    pg->failed_timer.fire = on_failed_timer;
     pg->connections = x_alloc(options->connections * sizeof(*pg->connections));
     for (unsigned i = 0; i < options->connections; i++) {
         pg_connection_init(&pg->connections[i], worker, &pg->options);
@@ -93,11 +100,11 @@ void pg_free(struct pg *pg)
         pg_connection_close(&link->connection);
         free(link);
     }
-    for (struct waiter *waiter = pg->first_waiter, *next; waiter != NULL; waiter = next) {
-        next = waiter->next;
-        waiter->cb(waiter->arg, pg_unavailable, NULL);
-        free(waiter);
+    while (pg->failed != NULL || pg->first_waiter != NULL) { /* who is told may ask for more */
+        answer_failed(pg);
+        refuse_waiters(pg);
     }
+    timer_cancel(pg->worker->timers, &pg->failed_timer);
     timer_cancel(pg->worker->timers, &pg->waiter_timer);
     free(pg->connections);
     free(pg->transactions);
@@ -134,28 +141,30 @@ size_t pg_waiting(const struct pg *pg)
 }
 
 /* A query that cannot be sent is answered on the next turn. */
-struct failure {
-    struct timer timer; /* first: on_failure casts */
-    struct pg_query *query;
-    const char *err;
-};
-
-static void on_failure(struct timer *timer)
+static void fail_later(struct pg *pg, struct pg_query *query, const char *err)
 {
-    struct failure failure = *(struct failure *)timer;
-    free(timer);
-    if (failure.query->cb != NULL)
-        failure.query->cb(failure.query->arg, failure.err, NULL);
-    free(failure.query);
+    query->err = err;
+    *pg->last_failed = query;
+    pg->last_failed = &query->next;
+    timer_set(pg->worker->timers, &pg->failed_timer, 0);
 }
 
-static void fail_later(struct worker *worker, struct pg_query *query, const char *err)
+static void answer_failed(struct pg *pg)
 {
-    struct failure *failure = x_new(struct failure);
-    failure->timer.fire = on_failure;
-    failure->query = query;
-    failure->err = err;
-    timer_set(worker->timers, &failure->timer, 0);
+    struct pg_query *query = pg->failed;
+    pg->failed = NULL;
+    pg->last_failed = &pg->failed;
+    for (struct pg_query *next; query != NULL; query = next) {
+        next = query->next;
+        if (query->cb != NULL)
+            query->cb(query->arg, query->err, NULL);
+        free(query);
+    }
+}
+
+static void on_failed_timer(struct timer *timer)
+{
+    answer_failed(H2O_STRUCT_FROM_MEMBER(struct pg, failed_timer, timer));
 }
 
 /* One connection carries everything while it keeps up, for statements that go together cost the server less;
@@ -181,9 +190,9 @@ struct pg_query *pg_query(struct pg *pg, const struct pg_statement *statement, s
     struct pg_query *query = pg_query_new(statement, count, values, cb, arg);
     struct pg_connection *best = choose(pg);
     if (best == NULL)
-        fail_later(pg->worker, query, pg_unavailable);
+        fail_later(pg, query, pg_unavailable);
     else if (best->in_flight >= MOST_IN_FLIGHT)
-        fail_later(pg->worker, query, pg_busy);
+        fail_later(pg, query, pg_busy);
     else
         pg_connection_send(best, query);
     return query;
@@ -232,22 +241,37 @@ static void serve_waiters(struct pg *pg)
 }
 
 /* Those who have waited too long, or for nothing, are told so. */
+static void refuse_waiters(struct pg *pg)
+{
+    bool ready = pg_ready(pg);
+    uint64_t now = clock_ms();
+    struct waiter *refused = NULL, **last = &refused, **at = &pg->first_waiter;
+    while (*at != NULL) {
+        struct waiter *waiter = *at;
+        if (ready && now - waiter->since <= pg->options.timeout) {
+            at = &waiter->next;
+            continue;
+        }
+        *at = waiter->next;
+        waiter->next = NULL;
+        *last = waiter;
+        last = &waiter->next;
+        pg->waiters--;
+    }
+    pg->last_waiter = at;
+    for (struct waiter *next; refused != NULL; refused = next) {
+        next = refused->next;
+        refused->cb(refused->arg, ready ? pg_busy : pg_unavailable, NULL);
+        free(refused);
+    }
+}
+
 static void on_waiter_timer(struct timer *timer)
 {
     struct pg *pg = H2O_STRUCT_FROM_MEMBER(struct pg, waiter_timer, timer);
     serve_waiters(pg);
-    bool ready = pg_ready(pg);
-    while (pg->first_waiter != NULL &&
-           (!ready || clock_ms() - pg->first_waiter->since > pg->options.timeout)) {
-        struct waiter *waiter = pg->first_waiter;
-        pg->first_waiter = waiter->next;
-        if (pg->first_waiter == NULL)
-            pg->last_waiter = &pg->first_waiter;
-        pg->waiters--;
-        waiter->cb(waiter->arg, ready ? pg_busy : pg_unavailable, NULL);
-        free(waiter);
-    }
-    if (pg->first_waiter != NULL)
+    refuse_waiters(pg);
+    if (pg->first_waiter != NULL && timer->slot == 0)
         timer_set(pg->worker->timers, timer, 100);
 }
 
@@ -270,7 +294,7 @@ struct pg_query *pg_transaction_query(struct pg_transaction *transaction,
     struct pg_query *query = pg_query_new(statement, count, values, cb, arg);
     struct pg *pg = transaction->connection.owner;
     if (transaction->lost || transaction->connection.state != PG_UP)
-        fail_later(pg->worker, query, pg_unavailable);
+        fail_later(pg, query, pg_unavailable);
     else
         pg_connection_send(&transaction->connection, query);
     return query;
@@ -301,7 +325,7 @@ void pg_end(struct pg_transaction *transaction, bool commit, pg_cb cb, void *arg
     struct pg_query *query =
         pg_query_new(pg_statement(pg->options.statements, name), 0, NULL, on_ended, transaction);
     if (transaction->lost || transaction->connection.state != PG_UP)
-        fail_later(pg->worker, query, pg_unavailable);
+        fail_later(pg, query, pg_unavailable);
     else
         pg_connection_send(&transaction->connection, query);
 }

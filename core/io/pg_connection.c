@@ -121,17 +121,15 @@ static void flush_out(struct pg_connection *connection)
     }
 }
 
-static void sync_now(struct pg_connection *connection, struct pg_query *last)
+static void sync_now(struct pg_connection *connection)
 {
-    last->syncs = true;
+    struct pg_query *newest = H2O_STRUCT_FROM_MEMBER(struct pg_query, next, connection->tail);
+    newest->syncs = true;
     connection->unsynced = false;
     if (PQpipelineSync(connection->conn) != 1)
         break_later(connection);
-}
-
-static struct pg_query *newest(struct pg_connection *connection)
-{
-    return H2O_STRUCT_FROM_MEMBER(struct pg_query, next, connection->tail);
+    else
+        flush_out(connection); /* it sends, too, but does not wait for room */
 }
 
 void pg_connection_flush(struct pg_connection *connection)
@@ -139,8 +137,9 @@ void pg_connection_flush(struct pg_connection *connection)
     if (connection->state != PG_UP || connection->broken)
         return;
     if (connection->unsynced)
-        sync_now(connection, newest(connection));
-    flush_out(connection);
+        sync_now(connection);
+    else
+        flush_out(connection);
 }
 
 bool pg_connection_lags(const struct pg_connection *connection)
@@ -151,9 +150,10 @@ bool pg_connection_lags(const struct pg_connection *connection)
 void pg_connection_send(struct pg_connection *connection, struct pg_query *query)
 {
     const struct pg_statement *statement = query->statement;
+    bool alone = !statement->read || query->attempts > 0; /* once spoilt by a neighbour is enough */
 
-    if (!statement->read && connection->unsynced)
-        sync_now(connection, newest(connection));
+    if (alone && connection->unsynced)
+        sync_now(connection);
     query->next = NULL;
     query->prepares = !connection->known[statement->index];
     query->prepared = query->answered = query->again = query->syncs = false;
@@ -173,10 +173,10 @@ void pg_connection_send(struct pg_connection *connection, struct pg_query *query
     if (PQsendQueryPrepared(connection->conn, statement->name, (int)query->count, query->values, NULL, NULL,
                             0) != 1)
         break_later(connection);
-    else if (statement->read)
-        connection->unsynced = true;
+    else if (alone)
+        sync_now(connection);
     else
-        sync_now(connection, query);
+        connection->unsynced = true;
 }
 
 static void count_query(struct pg_connection *connection, struct pg_query *query, bool failed)
@@ -194,39 +194,51 @@ static void count_query(struct pg_connection *connection, struct pg_query *query
         connection->failures->value++;
 }
 
+static bool is_state(const char *state, const char *wanted)
+{
+    return state != NULL && strcmp(state, wanted) == 0;
+}
+
+static bool is_class(const char *state, const char *wanted)
+{
+    return state != NULL && strncmp(state, wanted, strlen(wanted)) == 0;
+}
+
 /* A result of the oldest query: of its Parse, or its own. */
 static void take_result(struct pg_connection *connection, struct pg_query *query, const PGresult *result)
 {
     ExecStatusType status = PQresultStatus(result);
     const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
     bool failed = status == PGRES_FATAL_ERROR || status == PGRES_BAD_RESPONSE;
+    bool *known = &connection->known[query->statement->index];
+    bool unknown = is_state(state, "26000"); /* its Parse was lost with a neighbour */
+    bool twice = is_state(state, "42P05");   /* two that lacked it have sent a Parse */
 
     if (query->prepares && !query->prepared) {
         query->prepared = true;
         if (status == PGRES_COMMAND_OK)
             return;
-        connection->known[query->statement->index] = false;
+        *known = twice;
     } else if (query->answered || query->again) {
         return; /* aborted behind its own failed Parse */
     }
 
-    /* Not run, because a neighbour failed or its Parse was lost with one: nothing was done, so repeat it. */
-    if ((status == PGRES_PIPELINE_ABORTED || (state != NULL && strcmp(state, "26000") == 0)) &&
-        query->attempts++ < ATTEMPTS) {
-        connection->known[query->statement->index] = false;
+    /* Not run, because of a neighbour: nothing was done, so repeat it. */
+    if ((status == PGRES_PIPELINE_ABORTED || unknown || twice) && query->attempts++ < ATTEMPTS) {
+        *known = *known && !unknown;
         query->again = true;
         return;
     }
     count_query(connection, query, failed);
-    if (failed)
+    if (failed && !is_class(state, "23")) /* broken constraints are answers that callers expect */
         log_error("statement failed", LOG_STR("statement", query->statement->name),
                   LOG_STR("sqlstate", state),
                   LOG_STR("detail", PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY)));
-    if (state != NULL && strcmp(state, "57014") == 0)
+    if (is_state(state, "57014"))
         answer(query, pg_timeout, NULL);
-    else if (state != NULL && strncmp(state, "57P", 3) == 0) /* the server is going away */
+    else if (is_class(state, "57P")) /* the server is going away */
         answer(query, pg_unavailable, NULL);
-    else if (status == PGRES_PIPELINE_ABORTED)
+    else if (status == PGRES_PIPELINE_ABORTED || (failed && state == NULL)) /* libpq's own word: the end */
         answer(query, pg_unavailable, NULL);
     else
         answer(query, failed ? pg_failed : NULL, result);
@@ -340,8 +352,12 @@ static void start_connect(struct pg_connection *connection)
     char session[128];
     snprintf(session, sizeof(session), "-c statement_timeout=%llu -c timezone=UTC -c datestyle=ISO",
              (unsigned long long)connection->options->timeout);
-    const char *const names[] = {"dbname", "application_name", "options", "tcp_user_timeout", NULL};
-    const char *const values[] = {connection->options->url, "otad", session, "10000", NULL};
+    /* A listener hears nothing for hours: keepalives tell whether anybody is there. */
+    const char *const names[] = {"dbname",           "application_name",
+                                 "options",          "tcp_user_timeout",
+                                 "keepalives_idle",  "keepalives_interval",
+                                 "keepalives_count", NULL};
+    const char *const values[] = {connection->options->url, "otad", session, "10000", "20", "5", "3", NULL};
 
     connection->state = PG_CONNECTING;
     connection->conn = PQconnectStartParams(names, values, 1);

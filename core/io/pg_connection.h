@@ -8,6 +8,7 @@ struct pg_query {
     pg_cb cb; /* NULL: forgotten, or an answer was given */
     void *arg;
     struct pg_query *next;
+    const char *err; /* pg.c: to be answered so on the next turn */
     uint64_t started_us;
     unsigned attempts;
     bool prepares; /* a Parse went ahead of it */
