@@ -196,13 +196,14 @@ static bool parse_url(struct redis *redis, const char *url)
     redis->database = x_strdup(slash != NULL && slash[1] != '\0' ? slash + 1 : "0");
     if (slash != NULL)
         *slash = '\0';
-    char *port = strrchr(host, ':');
-    redis->port = port != NULL ? atoi(port + 1) : 6379;
+    char *port = strrchr(host, ':'), *end = "";
+    redis->port = port != NULL ? (int)strtol(port + 1, &end, 10) : 6379;
+    bool sound = *end == '\0' && strspn(redis->database, "0123456789") == strlen(redis->database);
     if (port != NULL)
         *port = '\0';
     redis->host = x_strdup(*host == '\0' ? "127.0.0.1" : host);
     free(text);
-    return redis->port > 0 && redis->port < 65536;
+    return sound && redis->port > 0 && redis->port < 65536;
 }
 
 static void free_settings(struct redis *redis)
