@@ -181,11 +181,12 @@ static void on_blob_proceed(h2o_generator_t *super, h2o_req_t *req)
     h2o_send(req, &piece, 1, generator->left == 0 ? H2O_SEND_STATE_FINAL : H2O_SEND_STATE_IN_PROGRESS);
 }
 
-static bool etag_matches(h2o_iovec_t header, const char *etag)
+/* If-None-Match: any, or a list that holds this tag, strong or weak (RFC 9110, 13.1.2). */
+static bool is_listed(h2o_iovec_t header, h2o_iovec_t quoted)
 {
     if (header.len == 1 && *header.base == '*')
         return true;
-    return header.len != 0 && h2o_strstr(header.base, header.len, etag, strlen(etag)) != SIZE_MAX;
+    return header.len != 0 && h2o_strstr(header.base, header.len, quoted.base, quoted.len) != SIZE_MAX;
 }
 
 void http_answer_blob(struct http_request *request, const struct http_header *headers, size_t count,
@@ -201,12 +202,14 @@ void http_answer_blob(struct http_request *request, const struct http_header *he
     for (; n < count && n < 16; n++)
         all[n] = headers[n];
     if (etag != NULL) {
-        int len = snprintf(quoted, sizeof(quoted), "\"%s\"", etag);
-        all[n++] = (struct http_header){"etag", quoted, (size_t)len};
+        int len = snprintf(quoted, sizeof(quoted), "\"%.128s\"", etag);
+        h2o_iovec_t tag = {quoted, (size_t)len};
+        all[n++] = (struct http_header){"etag", tag.base, tag.len};
         all[n++] = (struct http_header){"accept-ranges", "bytes", 5};
-        if (etag_matches(http_header(request, "if-none-match"), etag))
+        if (is_listed(http_header(request, "if-none-match"), tag))
             status = 304;
-        else if (!head && range.len != 0 && (if_range.len == 0 || etag_matches(if_range, etag))) {
+        else if (!head && range.len != 0 &&
+                 (if_range.len == 0 || h2o_memis(if_range.base, if_range.len, tag.base, tag.len))) {
             enum range_result result = range_parse(range.base, range.len, blob->len, &first, &last);
             status = result == RANGE_ONE ? 206 : result == RANGE_BEYOND ? 416 : 200;
         }

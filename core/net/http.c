@@ -172,6 +172,8 @@ void http_context_shutdown(struct http_context *context)
 
 void http_context_free(struct http_context *context)
 {
+    /* The second GOAWAY, a second after a shutdown: libh2o aborts if it is still to be sent. */
+    h2o_timeout_unlink(&context->h2o.http2._graceful_shutdown_timeout);
     h2o_context_dispose(&context->h2o);
     free(context);
 }
