@@ -291,7 +291,22 @@ static void free_ports(struct parts *parts)
     http_context_free(parts->http);
 }
 
-/* Coroutines that still wait are ended by what they wait for: the database first. */
+/* Coroutines that still wait are ended by what they wait for. They may ask for more before they end: what is
+ * being freed is no longer there for them. */
+static void end_waiting(struct parts *parts, struct worker *worker)
+{
+    struct pg *pg = parts->runtime.pg;
+    struct redis *redis = parts->runtime.redis;
+    parts->runtime.pg = NULL;
+    parts->runtime.redis = NULL;
+    pg_free(pg);
+    pg_free(parts->ingest_pg);
+    timer_cancel(worker->timers, &parts->sessions_retry);
+    if (redis != NULL)
+        redis_free(redis);
+    timers_run(worker->timers, 0); /* what those put off to the next turn */
+}
+
 static void on_end(struct worker *worker)
 {
     struct parts *parts = parts_of(worker);
@@ -299,10 +314,7 @@ static void on_end(struct worker *worker)
         upkeep_free(parts->upkeep);
     if (parts->offers != NULL)
         offers_free(parts->offers);
-    pg_free(parts->runtime.pg);
-    pg_free(parts->ingest_pg);
-    if (parts->runtime.redis != NULL)
-        redis_free(parts->runtime.redis);
+    end_waiting(parts, worker);
     if (parts->ingest != NULL)
         ingest_free(parts->ingest);
     if (parts->changes != NULL)
@@ -311,7 +323,7 @@ static void on_end(struct worker *worker)
         tasks_free(parts->tasks);
     if (parts->runtime.current != NULL)
         generation_release(parts->runtime.current);
-    timers_run(worker->timers, 0); /* what those put off to the next turn */
+    timers_run(worker->timers, 0); /* closes it */
     free_ports(parts);
     watchdog_unwatch(parts->app->services.watchdog, &parts->runtime.watch);
     revocations_free(parts->runtime.revocations);

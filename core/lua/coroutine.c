@@ -1,5 +1,6 @@
 #include "lua/coroutine.h"
 #include "base/mem.h"
+#include "lua/fail.h"
 #include <lauxlib.h>
 #include <stdlib.h>
 
@@ -42,12 +43,15 @@ static void recycle(struct coroutine *coroutine, bool ok)
 {
     struct generation *generation = coroutine->generation;
     lua_State *L = coroutine->L;
+    if (ok) {
+        lua_settop(L, 0);
+    } else { /* runs what was to be closed */
+        watch_enter(&generation->runtime->watch, L);
+        lua_resetthread(L);
+        watch_leave(&generation->runtime->watch);
+    }
     if (lua_gethook(L) != NULL)
         lua_sethook(L, NULL, 0, 0);
-    if (ok)
-        lua_settop(L, 0);
-    else
-        lua_resetthread(L);
     if (generation->idle_count < MOST_IDLE) {
         coroutine->next = generation->idle;
         generation->idle = coroutine;
@@ -74,6 +78,14 @@ void coroutine_resume(struct coroutine *coroutine, int arguments)
     recycle(coroutine, status == LUA_OK);
 }
 
+struct coroutine *coroutine_to_wait(lua_State *L)
+{
+    if (!lua_isyieldable(L))
+        luaL_error(L, "this cannot wait here: scripts are being loaded, or a function such as string.gsub, "
+                      "table.sort or a schema's check has called back");
+    return coroutine_of(L);
+}
+
 void coroutine_resume_with(struct coroutine *coroutine, void *result)
 {
     lua_pushlightuserdata(coroutine->L, result);
@@ -83,6 +95,14 @@ void coroutine_resume_with(struct coroutine *coroutine, void *result)
 static int push_traceback(lua_State *L)
 {
     lua_State *failed = lua_touserdata(L, 1);
+    if (fail_is_problem(failed, -1)) { /* as db raises when PostgreSQL is away */
+        lua_pushvalue(failed, -1);
+        lua_xmove(failed, L, 1);
+        lua_getfield(L, -1, "detail");
+        if (lua_isnil(L, -1))
+            lua_pushliteral(L, "problem");
+        return 1;
+    }
     luaL_traceback(L, failed, lua_tostring(failed, -1), 0);
     return 1;
 }

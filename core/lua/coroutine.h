@@ -12,6 +12,10 @@
  * caller pushes a function and its arguments on coroutine->L, then resumes. */
 struct coroutine *coroutine_new(struct generation *generation);
 
+/* For a bound function that is about to wait: the coroutine to resume. Raises where nothing may wait: while
+ * scripts load, and in what a C function calls back (string.gsub, table.sort, a schema's check). */
+struct coroutine *coroutine_to_wait(lua_State *L);
+
 /* Runs on. When the coroutine ends, on_end sees its `results` on top of the stack, or the error; then it is
  * back in the pool. */
 void coroutine_resume(struct coroutine *coroutine, int arguments);
@@ -19,5 +23,5 @@ void coroutine_resume(struct coroutine *coroutine, int arguments);
 /* The usual completion: resumes with one light userdata. */
 void coroutine_resume_with(struct coroutine *coroutine, void *result);
 
-/* Text of an error with a traceback, for the log; owned by the caller. */
+/* Text of an error with a traceback, or of a problem, for the log; owned by the caller. */
 char *coroutine_error_text(struct coroutine *coroutine);

@@ -243,7 +243,7 @@ static int run_statement(lua_State *L, enum shape shape)
     size_t count = read_values(L, 2, values);
     lua_pushlightuserdata(L, (void *)statement);
     lua_replace(L, 1);
-    pg_query(runtime->pg, statement, count, values, on_result, coroutine_of(L));
+    pg_query(runtime->pg, statement, count, values, on_result, coroutine_to_wait(L));
     return lua_yieldk(L, 0, shape, on_answer);
 }
 
@@ -267,13 +267,14 @@ static int transaction_statement(lua_State *L, enum shape shape)
 {
     const char *values[MOST_VALUES];
     struct lease *lease = luaL_checkudata(L, 1, transaction_type);
+    fail_unless_there(L, runtime_of(L)->pg, "db");
     if (lease->transaction == NULL)
         return luaL_error(L, "the transaction has ended");
     const struct pg_statement *statement = find_statement(L, runtime_of(L), 2);
     size_t count = read_values(L, 3, values);
     lua_pushlightuserdata(L, (void *)statement);
     lua_insert(L, 1); /* the lease stays below: it must live as long as this waits */
-    pg_transaction_query(lease->transaction, statement, count, values, on_result, coroutine_of(L));
+    pg_transaction_query(lease->transaction, statement, count, values, on_result, coroutine_to_wait(L));
     return lua_yieldk(L, 0, shape, on_answer);
 }
 
@@ -307,17 +308,19 @@ static int transaction_finish(lua_State *L)
 {
     struct lease *lease = luaL_checkudata(L, 1, transaction_type);
     struct pg_transaction *transaction = lease->transaction;
+    fail_unless_there(L, runtime_of(L)->pg, "db");
     if (transaction == NULL)
         return luaL_error(L, "the transaction has ended");
+    struct coroutine *coroutine = coroutine_to_wait(L);
     lease->transaction = NULL;
-    pg_end(transaction, lua_toboolean(L, 2), on_result, coroutine_of(L));
+    pg_end(transaction, lua_toboolean(L, 2), on_result, coroutine);
     return lua_yieldk(L, 0, 0, on_ended);
 }
 
 static int transaction_gc(lua_State *L)
 {
     struct lease *lease = luaL_checkudata(L, 1, transaction_type);
-    if (lease->transaction != NULL)
+    if (lease->transaction != NULL && runtime_of(L)->pg != NULL) /* else it went with its connection */
         pg_end(lease->transaction, false, NULL, NULL);
     lease->transaction = NULL;
     return 0;
@@ -349,7 +352,7 @@ static int db_begin(lua_State *L)
     struct lease *lease = lua_newuserdatauv(L, sizeof(*lease), 0);
     lease->transaction = NULL;
     luaL_setmetatable(L, transaction_type);
-    pg_begin(runtime->pg, on_begun, coroutine_of(L));
+    pg_begin(runtime->pg, on_begun, coroutine_to_wait(L));
     return lua_yieldk(L, 0, 0, take_transaction);
 }
 

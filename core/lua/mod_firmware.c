@@ -125,7 +125,7 @@ static int store(lua_State *L)
     const struct blob_view *view = blob_check(L, 1);
     struct runtime *runtime = runtime_of(L);
     fail_unless_there(L, runtime->services->store, "firmware.store");
-    store_put(runtime->services->store, runtime->worker, view->data, view->len, on_put, coroutine_of(L));
+    store_put(runtime->services->store, runtime->worker, view->data, view->len, on_put, coroutine_to_wait(L));
     return lua_yieldk(L, 0, 0, store_done);
 }
 
@@ -141,7 +141,7 @@ static int remove_image(lua_State *L)
     const char *name = luaL_checkstring(L, 1);
     struct runtime *runtime = runtime_of(L);
     fail_unless_there(L, runtime->services->store, "firmware.remove");
-    store_delete(runtime->services->store, runtime->worker, name, on_removed, coroutine_of(L));
+    store_delete(runtime->services->store, runtime->worker, name, on_removed, coroutine_to_wait(L));
     return lua_yieldk(L, 0, 0, store_done);
 }
 
@@ -156,8 +156,8 @@ static int open_done(lua_State *L, int status, lua_KContext context)
     if (stored->err != NULL)
         return store_done(L, status, context);
     struct blob *blob = stored->blob;
-    stored->blob = NULL;
     blob_push_foreign(L, blob->data, blob->size, release_stored, blob);
+    stored->blob = NULL; /* taken */
     return 1;
 }
 
@@ -165,6 +165,7 @@ static void on_opened(void *arg, const char *err, struct blob *blob)
 {
     struct stored stored = {err, blob};
     coroutine_resume_with(arg, &stored);
+    blob_release(stored.blob); /* not taken: no memory left for it */
 }
 
 /* firmware.open(sha256) */
@@ -173,7 +174,7 @@ static int open_image(lua_State *L)
     const char *name = luaL_checkstring(L, 1);
     struct runtime *runtime = runtime_of(L);
     fail_unless_there(L, runtime->services->store, "firmware.open");
-    store_open(runtime->services->store, runtime->worker, name, on_opened, coroutine_of(L));
+    store_open(runtime->services->store, runtime->worker, name, on_opened, coroutine_to_wait(L));
     return lua_yieldk(L, 0, 0, open_done);
 }
 

@@ -59,7 +59,7 @@ static int command(lua_State *L)
     luaL_argcheck(L, count >= 1 && count <= MOST_ARGUMENTS, count, "1 to 16 arguments");
     for (int i = 0; i < count; i++)
         args[i] = luaL_checklstring(L, i + 1, &lengths[i]);
-    redis_command(runtime->redis, (size_t)count, args, lengths, on_reply, coroutine_of(L));
+    redis_command(runtime->redis, (size_t)count, args, lengths, on_reply, coroutine_to_wait(L));
     return lua_yieldk(L, 0, 0, on_answer);
 }
 

@@ -24,23 +24,33 @@ static void push_problems(lua_State *L, const struct problems *problems)
     json_mark_list(L);
 }
 
+static const char state_type[] = "reload state";
+
+static int free_state(lua_State *L)
+{
+    reload_state_free(luaL_checkudata(L, 1, state_type));
+    return 0;
+}
+
 /* server.scripts(): {revision, files, loaded_at (seconds), problems} */
 static int scripts(lua_State *L)
 {
     struct reload *reload = runtime_of(L)->services->reload;
-    struct reload_state state;
     fail_unless_there(L, reload, "server.scripts");
-    reload_state(reload, &state);
+    struct reload_state *state = lua_newuserdatauv(L, sizeof(*state), 0);
+    *state = (struct reload_state){0};
+    luaL_setmetatable(L, state_type);
+    reload_state(reload, state);
     lua_createtable(L, 0, 4);
-    lua_pushstring(L, state.revision);
+    lua_pushstring(L, state->revision);
     lua_setfield(L, -2, "revision");
-    lua_pushinteger(L, (lua_Integer)state.files);
+    lua_pushinteger(L, (lua_Integer)state->files);
     lua_setfield(L, -2, "files");
-    lua_pushnumber(L, state.loaded_at);
+    lua_pushnumber(L, state->loaded_at);
     lua_setfield(L, -2, "loaded_at");
-    push_problems(L, &state.problems);
+    push_problems(L, &state->problems);
     lua_setfield(L, -2, "problems");
-    reload_state_free(&state);
+    reload_state_free(state); /* or the collector does, should memory run out above */
     return 1;
 }
 
@@ -59,7 +69,7 @@ static int reload_now(lua_State *L)
 {
     struct runtime *runtime = runtime_of(L);
     fail_unless_there(L, runtime->services->reload, "server.reload");
-    reload_request(runtime->services->reload, runtime->worker, on_reloaded, coroutine_of(L));
+    reload_request(runtime->services->reload, runtime->worker, on_reloaded, coroutine_to_wait(L));
     return lua_yieldk(L, 0, 0, reload_done);
 }
 
@@ -69,9 +79,9 @@ static int ready(lua_State *L)
     struct runtime *runtime = runtime_of(L);
     fail_unless_there(L, runtime->services->app, "server.ready");
     lua_createtable(L, 0, 4);
-    lua_pushboolean(L, pg_ready(runtime->pg) && runtime->revocations_known);
+    lua_pushboolean(L, runtime->pg != NULL && pg_ready(runtime->pg) && runtime->revocations_known);
     lua_setfield(L, -2, "postgresql");
-    lua_pushboolean(L, redis_ready(runtime->redis));
+    lua_pushboolean(L, runtime->redis != NULL && redis_ready(runtime->redis));
     lua_setfield(L, -2, "redis");
     lua_pushboolean(L, mqtt_connected(runtime->services->mqtt));
     lua_setfield(L, -2, "mqtt");
@@ -104,7 +114,7 @@ static int metrics(lua_State *L)
 {
     struct runtime *runtime = runtime_of(L);
     fail_unless_there(L, runtime->services->app, "server.metrics");
-    runtime->services->scrape(runtime->services, runtime->worker, on_scraped, coroutine_of(L));
+    runtime->services->scrape(runtime->services, runtime->worker, on_scraped, coroutine_to_wait(L));
     return lua_yieldk(L, 0, 0, scrape_done);
 }
 
@@ -145,6 +155,10 @@ void mod_server_open(lua_State *L)
     static const luaL_Reg functions[] = {{"scripts", scripts}, {"reload", reload_now},  {"ready", ready},
                                          {"metrics", metrics}, {"routes", list_routes}, {"ca", ca},
                                          {NULL, NULL}};
+    luaL_newmetatable(L, state_type);
+    lua_pushcfunction(L, free_state);
+    lua_setfield(L, -2, "__gc");
+    lua_pop(L, 1);
     luaL_newlib(L, functions);
     lua_pushliteral(L, OTAD_VERSION);
     lua_setfield(L, -2, "version");

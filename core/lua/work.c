@@ -26,9 +26,10 @@ int work_start(lua_State *L, struct work *work, lua_KFunction continuation)
     work->job.run = on_run;
     work->job.done = on_done;
     work->letter.deliver = on_delivered;
-    if (services->offload == NULL || !offload_submit(services->offload, &work->job)) {
+    if (services->offload == NULL || !lua_isyieldable(L) || !offload_submit(services->offload, &work->job)) {
         work->drop(work);
         fail_unless_there(L, services->offload, "offload");
+        (void)coroutine_to_wait(L);
         return fail_raise(L, 503, "The server has too much work of this kind.");
     }
     return lua_yieldk(L, 0, 0, continuation);
