@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { DEEPEST = 64 };
+enum { DEEPEST = 64, LARGEST = 64 * 1024 * 1024 }; /* levels; bytes written: cycles that branch end, too */
 
 static const char list_key,
     parsed_key; /* registry keys: the metatable of lists; the guard of a parsed document */
@@ -129,6 +129,10 @@ bool json_read(lua_State *L, const char *text, size_t len, char *message, size_t
     lua_pop(L, 1);
     json_decref(guard->document);
     guard->document = NULL;
+    if (memchr(text, '\0', len) != NULL) { /* jansson passes over one behind a number */
+        snprintf(message, size, "has a NUL byte");
+        return false;
+    }
     if (depth_of(text, len) > DEEPEST) {
         snprintf(message, size, "nested deeper than %d", DEEPEST);
         return false;
@@ -191,6 +195,10 @@ static void write_list(lua_State *L, int index, struct buffer *out, int depth)
         lua_pop(L, 1);
     }
     buffer_putc(out, ']');
+    for (lua_pushnil(L); lua_next(L, index) != 0; lua_pop(L, 1)) {
+        if (!lua_isinteger(L, -2) || lua_tointeger(L, -2) < 1 || lua_tointeger(L, -2) > count)
+            luaL_error(L, "JSON lists have no other keys than 1 to their length");
+    }
 }
 
 static void write_member(lua_State *L, struct buffer *out, int depth, bool first)
@@ -257,6 +265,8 @@ static void write_table(lua_State *L, int index, struct buffer *out, int depth)
 {
     if (depth > DEEPEST)
         luaL_error(L, "nested too deeply for JSON");
+    if (out->len > LARGEST)
+        luaL_error(L, "too large for JSON");
     luaL_checkstack(L, 8, "nested too deeply for JSON");
     if (lua_getmetatable(L, index)) {
         lua_rawgetp(L, LUA_REGISTRYINDEX, &list_key);

@@ -27,6 +27,9 @@ static int array(lua_State *L)
 {
     luaL_checktype(L, 1, LUA_TTABLE);
     lua_settop(L, 1);
+    if (luaL_getmetafield(L, 1, "__metatable") != LUA_TNIL && !json_is_list(L, 1))
+        return luaL_error(L, "a table with a protected metatable is no list");
+    lua_settop(L, 1);
     json_mark_list(L);
     return 1;
 }
