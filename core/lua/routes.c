@@ -1,4 +1,5 @@
 #include "lua/routes.h"
+#include "base/flatjson.h"
 #include "base/mem.h"
 #include "lua/coroutine.h"
 #include <lauxlib.h>
@@ -132,8 +133,8 @@ static void read_body(const struct declaration *declaration, struct route *route
         route->body = ROUTE_JSON;
         route->check_body = compile_schema(declaration, false);
     } else if (type == LUA_TSTRING) {
-        static const char *const kinds[] = {"", "json", "raw", "multipart", NULL};
-        route->body = (enum route_body)choice_field(declaration, "body", kinds);
+        static const char *const kinds[] = {"raw", "multipart", NULL};
+        route->body = choice_field(declaration, "body", kinds) == 0 ? ROUTE_RAW : ROUTE_MULTIPART;
     } else if (type != LUA_TNIL) {
         refuse(declaration, "route with a body that is neither a schema nor \"raw\" nor \"multipart\"");
     }
@@ -142,8 +143,9 @@ static void read_body(const struct declaration *declaration, struct route *route
         route->check_query = compile_schema(declaration, true);
     else if (type != LUA_TNIL)
         refuse(declaration, "route with a query that is not a schema");
-    if (lua_getfield(L, declaration->table, "max_body") == LUA_TSTRING) {
-        const struct config_key *key = config_find(lua_tostring(L, -1));
+    type = lua_getfield(L, declaration->table, "max_body");
+    if (type != LUA_TNIL) {
+        const struct config_key *key = type == LUA_TSTRING ? config_find(lua_tostring(L, -1)) : NULL;
         if (key == NULL || key->type != CONFIG_SIZE)
             refuse(declaration, "max_body names no size of the configuration");
         const struct config *config = runtime_of(L)->services->config;
@@ -197,6 +199,8 @@ static void add_route(struct route_table *table, const struct declaration *decla
         if (len == 0)
             refuse(declaration, "path '%s' has an empty segment", path);
         if (*at == ':') {
+            if (len == 1)
+                refuse(declaration, "path '%s' has a param without a name", path);
             if (count == ROUTE_PARAMS)
                 refuse(declaration, "path '%s' has too many params", path);
             names[count] = at + 1;
@@ -204,6 +208,8 @@ static void add_route(struct route_table *table, const struct declaration *decla
         }
         node = child_of(node, at, len, declaration);
         at += len;
+        if (at[0] == '/' && at[1] == '\0')
+            refuse(declaration, "path '%s' ends with /", path);
         at += *at == '/';
     }
     for (const struct route *other = node->routes; other != NULL; other = other->next) {
@@ -231,6 +237,12 @@ void routes_add(struct route_table *table, lua_State *L, const char *file)
     if (!lua_istable(L, -1))
         luaL_error(L, "%s:1: must return a list of routes", file);
     int list = lua_gettop(L);
+    lua_Integer count = (lua_Integer)lua_rawlen(L, list);
+    for (lua_pushnil(L); lua_next(L, list) != 0; lua_pop(L, 1)) {
+        if (!lua_isinteger(L, -2) || lua_tointeger(L, -2) < 1 || lua_tointeger(L, -2) > count ||
+            !lua_istable(L, -1))
+            luaL_error(L, "%s:1: must return a list of routes, and nothing else in it", file);
+    }
     for (lua_Integer i = 1; lua_rawgeti(L, list, i) == LUA_TTABLE; i++) {
         lua_Debug where = {.linedefined = 1};
         struct declaration declaration = {L, lua_gettop(L), file, 1};
@@ -263,10 +275,10 @@ static const struct node *walk(const struct route_table *table, h2o_iovec_t path
                                h2o_iovec_t values[ROUTE_PARAMS])
 {
     const struct node *node = &table->root;
-    const char *at = path.base + 1, *end = path.base + path.len;
     unsigned count = 0;
     if (path.len == 0 || path.base[0] != '/')
         return NULL;
+    const char *at = path.base + 1, *end = path.base + path.len;
     while (at < end && node != NULL) {
         const char *slash = memchr(at, '/', (size_t)(end - at));
         h2o_iovec_t segment = {(char *)at, (size_t)((slash == NULL ? end : slash) - at)};
@@ -275,7 +287,8 @@ static const struct node *walk(const struct route_table *table, h2o_iovec_t path
                !(child->len == segment.len && memcmp(child->segment, segment.base, segment.len) == 0))
             child = child->next;
         if (child == NULL && (child = node->param) != NULL) {
-            if (segment.len == 0 || count == ROUTE_PARAMS || (child->id && !is_id(segment)))
+            if (segment.len == 0 || count == ROUTE_PARAMS || (child->id && !is_id(segment)) ||
+                !flatjson_utf8(segment.base, segment.len))
                 return NULL;
             values[count++] = segment;
         }

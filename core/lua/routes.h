@@ -34,7 +34,7 @@ void routes_add(struct route_table *table, lua_State *L, const char *file);
 
 /* NULL: no such path (`allow` empty), or no such method there (`allow` is "GET, HEAD, POST", in *allow of
  * `size` bytes). HEAD finds GET. `values` gets the path's params. `:id` only matches a positive 32-bit
- * integer. */
+ * integer, other params any UTF-8 text without NUL. */
 const struct route *routes_find(const struct route_table *table, h2o_iovec_t method, h2o_iovec_t path,
                                 h2o_iovec_t values[ROUTE_PARAMS], char *allow, size_t size);
 
