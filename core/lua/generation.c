@@ -50,6 +50,18 @@ bool generation_call(struct generation *generation, lua_CFunction call, void *ar
     return false;
 }
 
+static int run_file(lua_State *L)
+{
+    const struct bundle_file *file = lua_touserdata(L, 1);
+    lua_pushfstring(L, "=%s", file->path);
+    if (luaL_loadbufferx(L, file->text, file->len, lua_tostring(L, -1), "t") != LUA_OK)
+        return lua_error(L);
+    lua_call(L, 0, 1);
+    if (lua_isnil(L, -1) || lua_isboolean(L, -1))
+        luaL_error(L, "%s:1: returns nothing", file->path);
+    return 1;
+}
+
 void generation_require(lua_State *L, const char *name)
 {
     /* "lib.schema", as Lua programmers write it, is the file lib/schema. */
@@ -59,7 +71,7 @@ void generation_require(lua_State *L, const char *name)
         luaL_error(L, "there is no script '%s.lua'", file_name);
     luaL_getsubtable(L, LUA_REGISTRYINDEX, loaded_key);
     if (lua_getfield(L, -1, file_name) == LUA_TBOOLEAN)
-        luaL_error(L, "'%s' requires itself", file_name);
+        luaL_error(L, lua_toboolean(L, -1) ? "'%s' requires itself" : "'%s' did not load", file_name);
     if (!lua_isnil(L, -1)) {
         lua_replace(L, -3);
         lua_pop(L, 1);
@@ -68,16 +80,19 @@ void generation_require(lua_State *L, const char *name)
     lua_pop(L, 1);
     lua_pushboolean(L, 1);
     lua_setfield(L, -2, file_name);
-    lua_pushfstring(L, "=%s", file->path);
-    if (luaL_loadbufferx(L, file->text, file->len, lua_tostring(L, -1), "t") != LUA_OK)
-        lua_error(L);
-    lua_call(L, 0, 1);
-    if (lua_isnil(L, -1) || lua_isboolean(L, -1))
-        luaL_error(L, "%s:1: returns nothing", file->path);
+    lua_pushcfunction(L, run_file);
+    lua_pushlightuserdata(L, (void *)file);
+    bool ok = lua_pcall(L, 1, 1, 0) == LUA_OK;
     lua_pushvalue(L, -1);
-    lua_setfield(L, -4, file_name);
-    lua_replace(L, -4); /* over the file name */
-    lua_pop(L, 2);
+    if (!ok) {
+        lua_pop(L, 1);
+        lua_pushboolean(L, 0); /* whoever requires it, too, is told so, and not that it requires itself */
+    }
+    lua_setfield(L, -3, file_name);
+    if (!ok)
+        lua_error(L);
+    lua_replace(L, -3); /* over the file name */
+    lua_pop(L, 1);
 }
 
 struct generation *generation_new(struct runtime *runtime, struct bundle *bundle)

@@ -59,7 +59,7 @@ static void *run(void *arg)
     pthread_mutex_lock(&watchdog->lock);
     while (!watchdog->stopping) {
         struct timespec until;
-        clock_gettime(CLOCK_REALTIME, &until);
+        clock_gettime(CLOCK_MONOTONIC, &until);
         until.tv_nsec += LOOK_EVERY * 1000000;
         if (until.tv_nsec >= 1000000000) {
             until.tv_sec++;
@@ -78,7 +78,11 @@ struct watchdog *watchdog_new(void)
     struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
     sigaction(SIGURG, &action, NULL);
     pthread_mutex_init(&watchdog->lock, NULL);
-    pthread_cond_init(&watchdog->wake, NULL);
+    pthread_condattr_t monotonic; /* a wall clock set back must not stop the looks */
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&watchdog->wake, &monotonic);
+    pthread_condattr_destroy(&monotonic);
     if (pthread_create(&watchdog->thread, NULL, run, watchdog) != 0)
         abort();
     return watchdog;
