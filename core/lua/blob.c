@@ -20,12 +20,18 @@ void bytes_release(struct bytes *bytes)
     free(bytes);
 }
 
-/* The userdata first, empty: if making it fails nothing has been taken. */
-static struct blob_view *push_view(lua_State *L)
+/* The userdata first, empty: if making it fails nothing has been taken. The collector sees a few bytes of
+ * what may be many megabytes, so it is called when those that nobody may use any more add up. */
+static struct blob_view *push_view(lua_State *L, size_t outside)
 {
+    struct generation *generation = coroutine_of(L)->generation;
+    if (generation->outside != 0 && generation->outside + outside > generation->limit)
+        lua_gc(L, LUA_GCCOLLECT);
     struct blob_view *view = lua_newuserdatauv(L, sizeof(*view), 0);
     *view = (struct blob_view){0};
     luaL_setmetatable(L, blob_type);
+    view->counted = outside;
+    generation->outside += outside;
     return view;
 }
 
@@ -38,12 +44,14 @@ static void fill_view(struct blob_view *view, const uint8_t *data, size_t len, v
     bytes->len = len;
     bytes->release = release;
     bytes->owner = owner;
-    *view = (struct blob_view){bytes, data, len};
+    view->bytes = bytes;
+    view->data = data;
+    view->len = len;
 }
 
 struct bytes *blob_push_copy(lua_State *L, const void *data, size_t len)
 {
-    struct blob_view *view = push_view(L);
+    struct blob_view *view = push_view(L, len);
     char *copy = x_memdup(data, len);
     fill_view(view, (uint8_t *)copy, len, free, copy);
     return view->bytes;
@@ -51,14 +59,14 @@ struct bytes *blob_push_copy(lua_State *L, const void *data, size_t len)
 
 void blob_push(lua_State *L, struct bytes *bytes, const uint8_t *data, size_t len)
 {
-    struct blob_view *view = push_view(L);
-    *view = (struct blob_view){bytes_hold(bytes), data, len};
+    struct blob_view *view = push_view(L, 0);
+    *view = (struct blob_view){.bytes = bytes_hold(bytes), .data = data, .len = len};
 }
 
 void blob_push_foreign(lua_State *L, const uint8_t *data, size_t len, void (*release)(void *owner),
                        void *owner)
 {
-    fill_view(push_view(L), data, len, release, owner);
+    fill_view(push_view(L, len), data, len, release, owner);
 }
 
 const struct blob_view *blob_test(lua_State *L, int index)
@@ -76,6 +84,7 @@ static int blob_gc(lua_State *L)
     struct blob_view *view = luaL_checkudata(L, 1, blob_type);
     if (view->bytes != NULL)
         bytes_release(view->bytes);
+    coroutine_of(L)->generation->outside -= view->counted;
     *view = (struct blob_view){0};
     return 0;
 }

@@ -17,6 +17,7 @@ struct blob_view {
     struct bytes *bytes;
     const uint8_t *data;
     size_t len;
+    size_t counted; /* of the generation's `outside` */
 };
 
 struct bytes *bytes_hold(struct bytes *bytes);

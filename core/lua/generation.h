@@ -34,6 +34,7 @@ struct generation {
     struct bundle *bundle;
     unsigned refs;
     size_t memory, limit;
+    size_t outside;         /* bytes that blobs keep outside Lua's memory */
     struct coroutine main;  /* stands for the state itself */
     struct coroutine *idle; /* pool of coroutine.c */
     size_t idle_count;
