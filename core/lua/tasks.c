@@ -14,8 +14,7 @@ enum { LOOK_EVERY = 100, MOST_TASKS = 32 };
 /* "500ms", "1s", "5m", "1h" or a number of seconds, as ms; 0 for anything else. */
 static uint64_t duration(lua_State *L, int index)
 {
-    if (lua_type(L, index) == LUA_TNUMBER)
-        return (uint64_t)(lua_tonumber(L, index) * 1000);
+    static const double longest = 1e12; /* ms; beyond, as for NaN, there is no conversion */
     char *end;
     const char *text = lua_type(L, index) == LUA_TSTRING ? lua_tostring(L, index) : "";
     double value = strtod(text, &end);
@@ -24,7 +23,8 @@ static uint64_t duration(lua_State *L, int index)
                     : strcmp(end, "m") == 0 ? 60000
                     : strcmp(end, "h") == 0 ? 3600000
                                             : 0;
-    return value > 0 ? (uint64_t)(value * factor) : 0;
+    value = lua_type(L, index) == LUA_TNUMBER ? lua_tonumber(L, index) * 1000 : value * factor;
+    return value > 0 && value < longest ? (uint64_t)value : 0;
 }
 
 void tasks_add(struct generation *generation, lua_State *L, const struct bundle_file *file)
@@ -55,15 +55,7 @@ void tasks_set_status_handler(struct generation *generation, lua_State *L)
 
 static void log_failure(struct coroutine *coroutine, const char *what)
 {
-    char *text = NULL;
-    if (lua_istable(coroutine->L, -1)) { /* a problem, as db raises when PostgreSQL is away */
-        lua_pushliteral(coroutine->L, "detail");
-        lua_rawget(coroutine->L, -2);
-        text =
-            x_strdup(lua_type(coroutine->L, -1) == LUA_TSTRING ? lua_tostring(coroutine->L, -1) : "problem");
-    } else {
-        text = coroutine_error_text(coroutine);
-    }
+    char *text = coroutine_error_text(coroutine);
     log_warn("script failed", LOG_STR("script", what), LOG_STR("error", text));
     free(text);
 }
@@ -95,12 +87,36 @@ static void on_task_end(struct coroutine *coroutine, bool ok, int results)
         log_failure(coroutine, running->name);
 }
 
+static bool has_task(const struct generation *generation, const char *name)
+{
+    for (size_t i = 0; i < generation->task_count; i++) {
+        if (strcmp(generation->tasks[i].name, name) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Those that earlier scripts had make room for new ones. */
+static void forget_gone(struct tasks *tasks)
+{
+    for (size_t i = tasks->count; i-- > 0;) {
+        struct running *running = tasks->list[i];
+        if (running->busy || has_task(tasks->runtime->current, running->name))
+            continue;
+        tasks->list[i] = tasks->list[--tasks->count];
+        free(running->name);
+        free(running);
+    }
+}
+
 static struct running *find_running(struct tasks *tasks, const char *name)
 {
     for (size_t i = 0; i < tasks->count; i++) {
         if (strcmp(tasks->list[i]->name, name) == 0)
             return tasks->list[i];
     }
+    if (tasks->count == MOST_TASKS)
+        forget_gone(tasks);
     if (tasks->count == MOST_TASKS)
         return NULL;
     struct running *running = x_new(struct running);

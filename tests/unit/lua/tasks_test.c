@@ -1,0 +1,160 @@
+#include "../loop.h"
+#include "lab.h"
+#include "lua/coroutine.h"
+#include "lua/tasks.h"
+
+static struct worker *worker;
+static struct tasks *tasks;
+
+static int setup(void **state)
+{
+    if (lab_setup(state) != 0)
+        return -1;
+    worker = loop_worker();
+    ((struct lab *)*state)->runtime.worker = worker;
+    ((struct lab *)*state)->services.offload = offload_new(1, 8);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct lab *lab = *state;
+    if (tasks != NULL) {
+        tasks_stop(tasks);
+        for (int i = 0; i < 500 && !tasks_idle(tasks); i++)
+            loop_for(worker, NULL, NULL, 10);
+        tasks_free(tasks);
+    }
+    tasks = NULL;
+    offload_free(lab->services.offload);
+    lab_drop(lab);
+    loop_for(worker, NULL, NULL, 5);
+    int failed = lab_teardown(state);
+    loop_finish(worker);
+    return failed;
+}
+
+static void refused(struct lab *lab, const char *text, const char *says)
+{
+    lab_write(lab, "tasks/a.lua", text);
+    lab_refused(lab, "scripts/tasks/a.lua", 1, says);
+}
+
+static void test_declarations(void **state)
+{
+    static const char *const wrong[] = {"nil", "'soon'", "''",   "'5'",    "'1d'",   "0",     "-1",   "'-5s'",
+                                        "0/0", "1/0",    "-1/0", "'infs'", "'nans'", "1e300", "0.05", "{}"};
+    static const struct {
+        const char *text;
+        uint64_t ms;
+    } right[] = {{"'100ms'", 100},  {"'1s'", 1000}, {"'1.5s'", 1500}, {"'5m'", 300000},
+                 {"'2h'", 7200000}, {"30", 30000},  {"0.25", 250}};
+    char text[128];
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        snprintf(text, sizeof(text), "return { every = %s, run = function() end }", wrong[i]);
+        refused(*state, text, "every must be a duration");
+    }
+    refused(*state, "return 1", "must return a table");
+    refused(*state, "return { every = '1s' }", "run must be a function");
+    for (size_t i = 0; i < sizeof(right) / sizeof(right[0]); i++) {
+        snprintf(text, sizeof(text), "return { every = %s, run = function() end }", right[i].text);
+        lab_write(*state, "tasks/a.lua", text);
+        lab_load_fine(*state);
+        assert_int_equal(((struct lab *)*state)->runtime.current->tasks[0].every, right[i].ms);
+    }
+    lab_write(*state, "topics/status.lua", "return {}");
+    lab_refused(*state, "scripts/topics/status.lua", 1, "must return a function");
+}
+
+static void counts(struct lab *lab, const char *name, int least, int most)
+{
+    char code[64];
+    snprintf(code, sizeof(code), "return require('lib.count').%s or 0", name);
+    int count = atoi(lab_run(lab, code));
+    if (count < least || count > most)
+        fail_msg("%s ran %d times", name, count);
+}
+
+#define TASK(every, name, body)                                                                              \
+    "local count = require('lib.count') return { every = '" every "', run = function() count." name          \
+    " = (count." name " or 0) + 1 " body " end }"
+
+static void test_intervals(void **state)
+{
+    struct lab *lab = *state;
+    lab_write(lab, "lib/count.lua", "return {}");
+    lab_write(lab, "tasks/fast.lua", TASK("100ms", "fast", ""));
+    lab_write(lab, "tasks/slow.lua", TASK("1h", "slow", ""));
+    lab_write(lab, "tasks/failing.lua", TASK("200ms", "failing", "error('mine')"));
+    lab_load_fine(lab);
+    tasks = tasks_new(&lab->runtime);
+    loop_for(worker, NULL, NULL, 1050);
+    counts(lab, "fast", 4, 10);
+    counts(lab, "failing", 2, 5);
+    counts(lab, "slow", 1, 1);
+    tasks_stop(tasks);
+    assert_true(tasks_idle(tasks));
+    char before[64];
+    strcpy(before, lab_run(lab, "return require('lib.count').fast"));
+    loop_for(worker, NULL, NULL, 250);
+    lab_expect(lab, "return require('lib.count').fast", before);
+}
+
+/* One that waits is not started again beside itself, also not by a reload. */
+static void test_never_twice_at_once(void **state)
+{
+    struct lab *lab = *state;
+    lab_write(lab, "lib/count.lua", "return {}");
+    lab_write(lab, "tasks/a.lua",
+              "local count = require('lib.count') return { every = '100ms', run = function()\n"
+              "  count.now = (count.now or 0) + 1 count.most = math.max(count.most or 0, count.now)\n"
+              "  for _ = 1, 12 do crypto.hash_password('0123456789') end\n"
+              "  count.now = count.now - 1 count.done = (count.done or 0) + 1\n"
+              "end }");
+    lab_load_fine(lab);
+    tasks = tasks_new(&lab->runtime);
+    loop_for(worker, NULL, NULL, 400);
+    assert_false(tasks_idle(tasks));
+    struct generation *old = generation_hold(lab->runtime.current);
+    lab_load_fine(lab);
+    loop_for(worker, NULL, NULL, 250);
+    if (old->refs > 1) /* still under way there */
+        counts(lab, "most", 0, 0);
+    generation_release(old);
+    for (int i = 0; i < 300 && atoi(lab_run(lab, "return require('lib.count').done or 0")) < 2; i++)
+        loop_for(worker, NULL, NULL, 20);
+    counts(lab, "most", 1, 1);
+}
+
+/* Names of tasks that were gone kept their places: after 32 of them no new task ran. */
+static void test_renamed_tasks(void **state)
+{
+    struct lab *lab = *state;
+    lab_write(lab, "lib/count.lua", "return {}");
+    for (int i = 0; i < 40; i++) {
+        char name[32], before[64];
+        snprintf(name, sizeof(name), "tasks/t%d.lua", i);
+        lab_write(lab, name, TASK("100ms", "ran", ""));
+        if (i > 0) {
+            snprintf(before, sizeof(before), "scripts/tasks/t%d.lua", i - 1);
+            remove(scratch_path(lab->scratch, before));
+        }
+        lab_load_fine(lab);
+        if (tasks == NULL)
+            tasks = tasks_new(&lab->runtime);
+        for (int j = 0; j < 40 && atoi(lab_run(lab, "return require('lib.count').ran or 0")) == 0; j++)
+            loop_for(worker, NULL, NULL, 10);
+        counts(lab, "ran", 1, 100);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_declarations, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_intervals, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_never_twice_at_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_renamed_tasks, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
