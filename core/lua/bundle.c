@@ -21,11 +21,15 @@ static bool read_text(const char *path, struct bundle_file *file, char **error)
         return false;
     }
     file->text = x_alloc(LARGEST_FILE + 1);
-    ssize_t n;
+    ssize_t n = 0;
     while (file->len <= LARGEST_FILE &&
            (n = read(fd, file->text + file->len, LARGEST_FILE + 1 - file->len)) > 0)
         file->len += (size_t)n;
+    if (n < 0)
+        *error = x_printf("%s: %s", path, strerror(errno));
     close(fd);
+    if (n < 0)
+        return false;
     if (file->len > LARGEST_FILE) {
         *error = x_printf("%s: larger than 256 KiB", path);
         return false;
