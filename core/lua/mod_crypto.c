@@ -186,6 +186,7 @@ static int jwt_sign_claims(lua_State *L)
     unsigned char id[12];
     fail_unless_there(L, runtime->services->jwt_keys, "jwt");
     luaL_checktype(L, 1, LUA_TTABLE);
+    lua_settop(L, 1);
     lua_getfield(L, 1, "sub");
     lua_getfield(L, 1, "role");
     lua_getfield(L, 1, "sid");
