@@ -58,6 +58,20 @@ static int read_arguments(struct session *session, int argc, char **argv, const 
     return -1;
 }
 
+static void end(struct session *session)
+{
+    if (session->generation != NULL)
+        generation_release(session->generation);
+    bundle_release(session->bundle);
+    problems_free(&session->problems);
+    buffer_free(&session->runtime.out);
+    if (session->services.watchdog != NULL) {
+        watchdog_unwatch(session->services.watchdog, &session->runtime.watch);
+        watchdog_free(session->services.watchdog);
+    }
+    config_free((struct config *)session->services.config);
+}
+
 static bool load(struct session *session, const char *directory)
 {
     char *error = NULL;
@@ -77,6 +91,7 @@ static bool load(struct session *session, const char *directory)
 fail:
     fprintf(stderr, "otad: %s\n", error);
     free(error);
+    end(session);
     return false;
 }
 
@@ -108,18 +123,6 @@ static void print_problems(const struct session *session, const char *before, co
     buffer_free(&out);
 }
 
-static void end(struct session *session)
-{
-    if (session->generation != NULL)
-        generation_release(session->generation);
-    bundle_release(session->bundle);
-    problems_free(&session->problems);
-    buffer_free(&session->runtime.out);
-    watchdog_unwatch(session->services.watchdog, &session->runtime.watch);
-    watchdog_free(session->services.watchdog);
-    config_free((struct config *)session->services.config);
-}
-
 int cli_check(int argc, char **argv)
 {
     struct session session = {0};
@@ -148,47 +151,86 @@ struct tally {
     size_t passed, failed;
 };
 
-static int push_handler(lua_State *L)
+/* The tests of one file; an argument of the calls below. */
+struct test_file {
+    const struct bundle_file *file;
+    char **names;
+    size_t count;
+    const char *name; /* of the one to be run */
+};
+
+/* Takes over the problem of a failed test. */
+static void report(struct tally *tally, const char *name, struct problems *problems)
+{
+    const struct problem *problem = &problems->list[0];
+    char *message = x_printf("%s: %s", name, problem->message);
+    tally->failed++;
+    if (!tally->session->json)
+        printf("FAILED %s: %s\n  %s:%d: %s\n", problem->file, name, problem->file, problem->line,
+               problem->message);
+    problems_add(&tally->session->problems, problem->file, problem->line, message);
+    free(message);
+    problems_free(problems);
+}
+
+static int list_tests(lua_State *L)
+{
+    struct test_file *test = lua_touserdata(L, 1);
+    generation_require(L, test->file->name);
+    if (!lua_istable(L, -1))
+        return luaL_error(L, "%s:1: must return a table of named functions", test->file->path);
+    for (lua_pushnil(L); lua_next(L, -2) != 0; lua_pop(L, 1)) {
+        if (lua_type(L, -2) != LUA_TSTRING || !lua_isfunction(L, -1))
+            return luaL_error(L, "%s:1: must return a table of named functions", test->file->path);
+        test->names = x_realloc(test->names, (test->count + 1) * sizeof(*test->names));
+        test->names[test->count++] = x_strdup(lua_tostring(L, -2));
+    }
+    return 0;
+}
+
+static int push_traceback(lua_State *L)
 {
     luaL_traceback(L, L, lua_tostring(L, 1), 1);
     return 1;
 }
 
-/* Argument: light userdata of struct { file, tally }. */
-struct test_file {
-    const struct bundle_file *file;
-    struct tally *tally;
-};
-
-static void report(struct tally *tally, const char *file, const char *name, const char *error)
-{
-    if (error == NULL) {
-        tally->passed++;
-        return;
-    }
-    tally->failed++;
-    if (!tally->session->json)
-        printf("FAILED %s: %s\n  %s\n", file, name, error);
-    char *message = x_printf("%s: %s", name, error);
-    problems_add_error(&tally->session->problems, file, message);
-    free(message);
-}
-
-static int run_file(lua_State *L)
+static int run_test(lua_State *L)
 {
     const struct test_file *test = lua_touserdata(L, 1);
+    lua_pushcfunction(L, push_traceback);
     generation_require(L, test->file->name);
-    if (!lua_istable(L, -1))
-        return luaL_error(L, "%s:1: must return a table of named functions", test->file->path);
-    int table = lua_gettop(L);
-    for (lua_pushnil(L); lua_next(L, table) != 0; lua_settop(L, table + 1)) {
-        const char *name = lua_type(L, table + 1) == LUA_TSTRING ? lua_tostring(L, table + 1) : "(no name)";
-        lua_pushcfunction(L, push_handler);
-        lua_insert(L, -2);
-        bool ok = lua_pcall(L, 0, 0, table + 2) == LUA_OK;
-        report(test->tally, test->file->path, name, ok ? NULL : lua_tostring(L, -1));
-    }
+    lua_getfield(L, -1, test->name);
+    if (lua_pcall(L, 0, 0, 2) != LUA_OK)
+        return lua_error(L);
     return 0;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* Each test is a call of its own, with its own time. */
+static void run_file(struct tally *tally, const struct bundle_file *file)
+{
+    struct generation *generation = tally->session->generation;
+    struct test_file test = {.file = file};
+    struct problems problems = {0};
+    bool listed = generation_call(generation, list_tests, &test, file->path, &problems);
+    if (!listed)
+        report(tally, "load", &problems);
+    else if (test.count != 0)
+        qsort(test.names, test.count, sizeof(*test.names), by_name);
+    for (size_t i = 0; listed && i < test.count; i++) {
+        test.name = test.names[i];
+        if (generation_call(generation, run_test, &test, file->path, &problems))
+            tally->passed++;
+        else
+            report(tally, test.name, &problems);
+    }
+    for (size_t i = 0; i < test.count; i++)
+        free(test.names[i]);
+    free(test.names);
 }
 
 int cli_test(int argc, char **argv)
@@ -202,13 +244,8 @@ int cli_test(int argc, char **argv)
     if (!load(&session, directory))
         return CLI_PROBLEM;
     for (size_t i = 0; session.generation != NULL && i < session.bundle->count; i++) {
-        const struct bundle_file *file = &session.bundle->files[i];
-        struct test_file test = {file, &tally};
-        struct problems problems = {0};
-        if (bundle_is_test(file) &&
-            !generation_call(session.generation, run_file, &test, file->path, &problems))
-            report(&tally, file->path, "load", problems.list[0].message);
-        problems_free(&problems);
+        if (bundle_is_test(&session.bundle->files[i]))
+            run_file(&tally, &session.bundle->files[i]);
     }
     code = tally.failed == 0 && session.problems.count == 0 && session.generation != NULL ? CLI_FINE
                                                                                           : CLI_PROBLEM;
