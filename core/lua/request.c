@@ -1,4 +1,5 @@
 #include "lua/request.h"
+#include "base/flatjson.h"
 #include "base/mem.h"
 #include "lua/blob.h"
 #include "lua/fail.h"
@@ -108,6 +109,8 @@ static void push_decoded(lua_State *L, const char *text, size_t len)
             out[n++] = text[i];
         }
     }
+    if (!flatjson_utf8(out, n)) /* neither PostgreSQL nor an answer could take it */
+        fail_raise(L, 422, "The query is not UTF-8 text, or has a NUL.");
     luaL_pushresultsize(&buffer, n);
 }
 
@@ -172,8 +175,12 @@ static void set_parts(lua_State *L, int req, struct http_request *request)
         fail_raise(L, 400, error);
     lua_createtable(L, 0, count);
     for (int i = 0; i < count; i++) {
+        bool is_text = parts[i].filename.base == NULL;
+        if (!flatjson_utf8(parts[i].name.base, parts[i].name.len) ||
+            (is_text && !flatjson_utf8(parts[i].data, parts[i].len)))
+            fail_raise(L, 422, "A part of the form is not UTF-8 text, or has a NUL.");
         lua_pushlstring(L, parts[i].name.base, parts[i].name.len);
-        if (parts[i].filename.base == NULL) {
+        if (is_text) {
             lua_pushlstring(L, parts[i].data, parts[i].len);
         } else {
             lua_createtable(L, 0, 2);
@@ -361,7 +368,7 @@ static int answer_problem(lua_State *L)
     struct coroutine *coroutine = lua_touserdata(L, 2);
     struct http_request *request = coroutine->request;
     struct http_header headers[MOST_HEADERS];
-    struct buffer extra = {0}; /* small; leaks only if memory for scripts runs out right here */
+    struct buffer *extra = &runtime_of(L)->out;
     const char *etag;
     size_t count = 0;
 
@@ -369,37 +376,42 @@ static int answer_problem(lua_State *L)
     const char *detail = lua_tostring(L, 3);
     lua_getfield(L, 1, "status");
     int status = (int)lua_tointeger(L, 4);
-    lua_getfield(L, 1, "extra");
-    if (lua_istable(L, 5)) {
+    if (lua_getfield(L, 1, "extra") == LUA_TTABLE) {
         lua_getfield(L, 5, "headers");
-        int table = lua_gettop(L);
+        count = read_headers(L, 6, headers, &etag);
+    }
+    extra->len = 0;
+    if (lua_istable(L, 5)) {
         for (lua_pushnil(L); lua_next(L, 5) != 0; lua_pop(L, 1)) {
-            const char *name = lua_tostring(L, -2);
-            if (name == NULL || strcmp(name, "headers") == 0)
+            const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "headers";
+            if (strcmp(name, "headers") == 0)
                 continue;
-            buffer_putc(&extra, ',');
-            buffer_put_json(&extra, name, strlen(name));
-            buffer_putc(&extra, ':');
-            json_write(L, -1, &extra);
+            buffer_putc(extra, ',');
+            buffer_put_json(extra, name, strlen(name));
+            buffer_putc(extra, ':');
+            json_write(L, -1, extra);
         }
-        count = read_headers(L, table, headers, &etag);
     }
     coroutine->request = NULL;
-    http_problem(request, status, detail, buffer_text(&extra), headers, count);
-    buffer_free(&extra);
+    http_problem(request, status, detail, buffer_text(extra), headers, count);
     return 0;
 }
 
 bool request_answer_problem(struct coroutine *coroutine)
 {
     lua_State *failed = coroutine->L, *L = coroutine->generation->L;
+    struct watch *watch = &coroutine->generation->runtime->watch;
     if (!fail_is_problem(failed, -1))
         return false;
     lua_pushcfunction(L, answer_problem);
     lua_pushvalue(failed, -1);
     lua_xmove(failed, L, 1);
     lua_pushlightuserdata(L, coroutine);
+    watch_enter(watch, L); /* values of headers may have a __tostring */
     if (lua_pcall(L, 2, 0, 0) != LUA_OK)
         lua_pop(L, 1);
+    watch_leave(watch);
+    if (lua_gethook(L) != NULL)
+        lua_sethook(L, NULL, 0, 0);
     return coroutine->request == NULL;
 }

@@ -82,6 +82,19 @@ static inline void lab_write(struct lab *lab, const char *name, const char *text
         abort();
 }
 
+/* One of the project's own scripts. */
+static inline void lab_copy(struct lab *lab, const char *name)
+{
+    static char text[65536];
+    char path[256];
+    snprintf(path, sizeof(path), "%s/scripts/%s", SOURCE_DIR, name);
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    text[fread(text, 1, sizeof(text) - 1, file)] = '\0';
+    fclose(file);
+    lab_write(lab, name, text);
+}
+
 /* NULL and lab->problems when something is wrong. */
 static inline struct generation *lab_load(struct lab *lab)
 {

@@ -81,8 +81,7 @@ static void test_crypto(void **state)
                "local t = s:sub(1, i - 1) .. c .. s:sub(i + 1) if t ~= s and crypto.unseal(t) then return t "
                "end end end return 'none'",
                "none");
-    lab_expect(lab, "return crypto.unseal('') == nil and crypto.unseal(('A'):rep(4000)) == nil",
-               "true");
+    lab_expect(lab, "return crypto.unseal('') == nil and crypto.unseal(('A'):rep(4000)) == nil", "true");
     lab_expect_error(lab, "return crypto.hash_password('x')", "not available here");
     lab_expect_error(lab, "return jwt.sign({ sub = 1 })", "not available here");
 }

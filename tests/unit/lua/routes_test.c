@@ -1,16 +1,10 @@
 #include "lab.h"
 #include "lua/routes.h"
 
-static const char schema[] = "local schema = {}\n"
-                             "function schema.compile(fields, options)\n"
-                             "  if fields.wrong then error('wrong: unknown type', 0) end\n"
-                             "  return function(value) return value end\n"
-                             "end\n"
-                             "return schema\n";
-
 static void declare(struct lab *lab, const char *routes)
 {
-    lab_write(lab, "lib/schema.lua", schema);
+    lab_copy(lab, "lib/schema.lua");
+    lab_copy(lab, "lib/nearest.lua");
     lab_write(lab, "routes/a.lua", routes);
 }
 
@@ -148,9 +142,11 @@ static void test_declaration_errors_name_file_and_line(void **state)
     refused(lab, "method = 'GET', path = '/a', who = 'user', bodi = {}", "unknown field 'bodi'");
     refused(lab, "method = 'GET', path = '/a', who = 'user', 1", "unknown field");
     refused(lab, "method = 'GET', path = '/a', who = 'user', body = 1", "neither a schema nor");
-    refused(lab, "method = 'GET', path = '/a', who = 'user', body = { wrong = 1 }", "wrong: unknown type");
+    refused(lab, "method = 'GET', path = '/a', who = 'user', body = { wrong = 1 }",
+            "wrong: must be declared");
     refused(lab, "method = 'GET', path = '/a', who = 'user', query = 'x'", "query that is not a schema");
-    refused(lab, "method = 'GET', path = '/a', who = 'user', query = { wrong = 1 }", "wrong: unknown type");
+    refused(lab, "method = 'GET', path = '/a', who = 'user', query = { wrong = 1 }",
+            "wrong: must be declared");
     refused(lab, "method = 'GET', path = '/a', who = 'user', max_body = 'http.port'", "max_body");
     refused(lab, "method = 'GET', path = '/a', who = 'user', max_body = 'nothing'", "max_body");
     refused(lab,
@@ -186,7 +182,8 @@ static void test_fields(void **state)
     struct lab *lab = *state;
     h2o_iovec_t values[ROUTE_PARAMS];
     char allow[96];
-    declare(lab, "return {\n{ method = 'POST', path = '/a/:id/b/:name', who = 'operator', body = { x = {} }, "
+    declare(lab, "return {\n{ method = 'POST', path = '/a/:id/b/:name', who = 'operator', body = { x = { "
+                 "'string' } }, "
                  "query = {},\n"
                  "  max_body = 'firmware.max_size', handler = function() end },\n"
                  "{ method = 'POST', path = '/raw', who = 'user', body = 'raw', handler = function() end },\n"
