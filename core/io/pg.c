@@ -355,7 +355,8 @@ static void on_listener_notify(struct pg_connection *connection, const char *pay
 static void on_listener_down(struct pg_connection *connection)
 {
     struct listener_link *link = connection->owner;
-    link->listener->on_lost(link->listener);
+    if (link->listener->on_lost != NULL)
+        link->listener->on_lost(link->listener);
 }
 
 void pg_listen(struct pg *pg, struct pg_listener *listener)

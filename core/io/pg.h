@@ -77,7 +77,7 @@ struct pg_listener {
     const struct pg_statement *statement;
     void (*on_connected)(struct pg_listener *listener);
     void (*on_notify)(struct pg_listener *listener, const char *payload);
-    void (*on_lost)(struct pg_listener *listener); /* notifications may be missed until on_connected */
+    void (*on_lost)(struct pg_listener *listener); /* some may be missed until on_connected; or NULL */
     void *arg;
 };
 void pg_listen(struct pg *pg, struct pg_listener *listener);

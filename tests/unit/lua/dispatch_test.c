@@ -198,7 +198,7 @@ static void test_queries_are_utf8(void **state)
     get("/q?a=\xff", 422, "not UTF-8");
     get("/q?a=%C3", 422, "not UTF-8");
     /* A name that is cut within a character. */
-    char path[512] = "/q?";
+    char path[1024] = "/q?";
     for (int i = 0; i < 60; i++)
         strcat(path, "%E2%82%AC");
     get(path, 422, "unknown field");

@@ -75,7 +75,7 @@ static void test_what_requires_a_broken_file(void **state)
 static void test_nothing_waits_while_loading(void **state)
 {
     struct lab *lab = *state;
-    char place[1];
+    static char place[1];
     static const char *const waiting[] = {"redis('PING')",
                                           "server.reload()",
                                           "server.metrics()",
