@@ -88,9 +88,14 @@ static void test_intervals(void **state)
     lab_write(lab, "tasks/failing.lua", TASK("200ms", "failing", "error('mine')"));
     lab_load_fine(lab);
     tasks = tasks_new(&lab->runtime);
-    loop_for(worker, NULL, NULL, 1050);
-    counts(lab, "fast", 4, 10);
-    counts(lab, "failing", 2, 5);
+    uint64_t began = clock_ms();
+    for (int i = 0; i < 200 && (atoi(lab_run(lab, "return require('lib.count').fast or 0")) < 4 ||
+                                atoi(lab_run(lab, "return require('lib.count').failing or 0")) < 2);
+         i++)
+        loop_for(worker, NULL, NULL, 50);
+    int tenths = (int)((clock_ms() - began) / 100) + 1;
+    counts(lab, "fast", 4, tenths);
+    counts(lab, "failing", 2, tenths / 2 + 1);
     counts(lab, "slow", 1, 1);
     tasks_stop(tasks);
     assert_true(tasks_idle(tasks));
