@@ -257,12 +257,17 @@ static void test_free_answers_all(void **state)
 /* -- listening --------------------------------------------------------------------------------------------
  */
 
-static unsigned connected, notified;
+static unsigned connected, lost, notified;
 static char last_payload[64];
 
 static void on_connected(struct pg_listener *listener)
 {
     connected++;
+}
+
+static void on_lost(struct pg_listener *listener)
+{
+    lost++;
 }
 
 static void on_notify(struct pg_listener *listener, const char *payload)
@@ -276,8 +281,9 @@ static void test_listen(void **state)
     NEEDS_SERVER;
     struct pg_listener listener = {.statement = pg_statement(statements, "listening"),
                                    .on_connected = on_connected,
+                                   .on_lost = on_lost,
                                    .on_notify = on_notify};
-    connected = notified = 0;
+    connected = lost = notified = 0;
     open_pg(1, 0, 5000);
     pg_listen(pg, &listener);
     assert_true(loop_until(worker, turn, NULL, &connected, 1, 3000));
@@ -288,7 +294,9 @@ static void test_listen(void **state)
         run("notify", i == 99 ? "last" : "more", NULL);
     assert_true(loop_until(worker, turn, NULL, &notified, 101, 3000));
 
+    assert_int_equal(lost, 0);
     postgres_stop(server, SIGQUIT);
+    assert_true(loop_until(worker, turn, NULL, &lost, 1, 3000));
     assert_true(postgres_start(server));
     assert_true(loop_until(worker, turn, NULL, &connected, 2, 5000)); /* asks what it missed */
     for (int i = 0; i < 300 && !pg_ready(pg); i++)

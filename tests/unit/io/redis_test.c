@@ -208,7 +208,7 @@ static void test_a_stopped_server(void **state)
         expect(&calls[i], redis_unavailable, "");
     assert_in_range(clock_ms() - began, 900, 2000);
     assert_false(redis_ready(redis));
-    loop_for(worker, NULL, NULL, 2600); /* connects, as far as the kernel goes, and gives up again */
+    loop_for(worker, NULL, NULL, 2100); /* connects, as far as the kernel goes, and gives up again */
     assert_false(redis_ready(redis));
     kill(server, SIGCONT);
     assert_true(becomes_ready(5000));
@@ -227,7 +227,7 @@ static void test_passwords(void **state)
     start_server("hush");
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         open_redis(cases[i].credentials, "");
-        if (becomes_ready(cases[i].good ? 5000 : i == 3 ? 2800 : 150) != cases[i].good)
+        if (becomes_ready(cases[i].good ? 5000 : 100) != cases[i].good)
             fail_msg("%s", cases[i].credentials);
         struct call call;
         ask(&call, "PING", NULL, NULL);

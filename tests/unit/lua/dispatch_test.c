@@ -269,7 +269,9 @@ static void test_what_handlers_return(void **state)
         assert_null(strstr(body(), "lua")); /* nothing of where or why */
         assert_null(strstr(reply, "x-c: d"));
     }
+    ((struct lab *)*state)->runtime.watch.limit = 200;
     get("/do/endless", 500, "A script failed");
+    ((struct lab *)*state)->runtime.watch.limit = 10000;
     get("/do/memory", 500, "A script failed");
     get("/do/text", 200, "plain");
 }
@@ -289,8 +291,10 @@ static void test_odd_problems(void **state)
 {
     get("/do/failnumber", 422, "\"a\":1");
     uint64_t began = clock_ms();
+    ((struct lab *)*state)->runtime.watch.limit = 200;
     get("/do/failendless", 500, "A script failed");
     assert_in_range(clock_ms() - began, 190, 2500);
+    ((struct lab *)*state)->runtime.watch.limit = 10000;
     get("/do/failencode", 400, "\"a\":1");
     assert_non_null(strstr(reply, "h: [\"other\"]"));
     get("/do/text", 200, "plain");

@@ -83,6 +83,7 @@ static void ends(struct lab *lab, const char *code)
 
 static void test_endless_loops_end(void **state)
 {
+    ((struct lab *)*state)->runtime.watch.limit = 200;
     lab_load_fine(*state);
     ends(*state, "while true do end");
     ends(*state, "local function f() return f() end f()");
@@ -116,6 +117,7 @@ static int close_endlessly(lua_State *L)
 static void test_endless_close_after_an_error_ends(void **state)
 {
     struct lab *lab = *state;
+    lab->runtime.watch.limit = 200;
     lab_load_fine(lab);
     for (int i = 0; i < 2; i++) {
         struct coroutine *coroutine = coroutine_new(lab->runtime.current);
