@@ -64,8 +64,8 @@ void http_problem(struct http_request *request, int status, const char *detail, 
                   const struct http_header *headers, size_t count);
 
 /* Bytes that outlive the call: `release` is called once when the last was sent or the client is gone. With an
- * `etag` (without quotes, 128 bytes at most) it answers If-None-Match, and one byte range (RFC 9110 14.2) as 206; a range that
- * ends past the end is cut, as ESP-IDF's esp_https_ota needs. */
+ * `etag` (without quotes, 128 bytes at most) it answers If-None-Match, and one byte range (RFC 9110 14.2) as
+ * 206; a range that ends past the end is cut, as ESP-IDF's esp_https_ota needs. */
 struct http_blob {
     const uint8_t *data;
     size_t len;
