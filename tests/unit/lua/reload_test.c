@@ -24,7 +24,7 @@ struct fleet {
     struct worker *workers[WORKERS];
     struct station stations[WORKERS];
     sem_t started, reloaded;
-    bool watching;
+    struct letter watch_letter;
 };
 
 /* pause(): waits for the next turn of the loop. */
@@ -105,8 +105,6 @@ static void on_start(struct worker *worker)
     watchdog_watch(fleet->services.watchdog, &station->runtime.watch);
     station->runtime.current = load(&station->runtime, bundle, &problems);
     bundle_release(bundle);
-    if (worker->index == 0 && fleet->watching)
-        reload_watch(fleet->reload, worker);
     sem_post(&fleet->started);
 }
 
@@ -162,10 +160,17 @@ static void write_version(struct lab *lab, int version)
     lab_write(lab, "lib/version.lua", text);
 }
 
+static void on_watch(struct letter *letter, struct worker *worker)
+{
+    struct fleet *fleet = H2O_STRUCT_FROM_MEMBER(struct fleet, watch_letter, letter);
+    reload_watch(fleet->reload, worker);
+    sem_post(&fleet->started);
+}
+
 static void open_fleet(struct fleet *fleet, struct lab *lab, bool watching)
 {
     struct problems problems = {0};
-    *fleet = (struct fleet){.lab = lab, .watching = watching};
+    *fleet = (struct fleet){.lab = lab, .watch_letter.deliver = on_watch};
     lab_write(lab, "lib/visit.lua", visit);
     write_version(lab, 0);
     fleet->services = lab->services;
@@ -184,6 +189,10 @@ static void open_fleet(struct fleet *fleet, struct lab *lab, bool watching)
         worker_start(fleet->workers[i]);
     for (unsigned i = 0; i < WORKERS; i++)
         sem_wait(&fleet->started);
+    if (watching) { /* once all of them can be written to */
+        worker_post(fleet->workers[0], &fleet->watch_letter);
+        sem_wait(&fleet->started);
+    }
 }
 
 static void close_fleet(struct fleet *fleet)
@@ -304,7 +313,6 @@ static void test_files_are_watched(void **state)
     struct fleet fleet;
     uint64_t good, bad, began;
     open_fleet(&fleet, *state, true);
-    usleep(20000);
     began = clock_ms();
     write_version(fleet.lab, 1); /* moved into place */
     wait_for_counts(&fleet, 2, 0);
