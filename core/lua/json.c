@@ -174,7 +174,7 @@ static void write_number(lua_State *L, int index, struct buffer *out)
         write_integer(lua_tointeger(L, index), out);
         return;
     }
-    double value = lua_tonumber(L, index);
+    double value = lua_tonumber(L, index) + 0.0; /* a negative zero would come back as another number */
     if (!isfinite(value))
         luaL_error(L, "JSON has no %f", value);
     n = snprintf(text, sizeof(text), "%.15g", value);

@@ -47,6 +47,7 @@ static void test_round_trips(void **state)
     round_trip(*state, "\"\\u00e9\\ud83d\\ude00\\/\"", "\"\xc3\xa9\xf0\x9f\x98\x80/\"");
     round_trip(*state, "1.0", "1");
     round_trip(*state, "-0", "0");
+    round_trip(*state, "-0.0", "0");
     round_trip(*state, "1E2", "100");
 }
 
