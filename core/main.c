@@ -6,8 +6,12 @@
 
 static int print_version(int argc, char **argv)
 {
+    if (argc > 1) {
+        fputs("otad version: takes no arguments\n", stderr);
+        return CLI_USAGE;
+    }
     puts("otad " OTAD_VERSION);
-    return 0;
+    return CLI_FINE;
 }
 
 static const struct {
@@ -48,7 +52,7 @@ int main(int argc, char **argv)
             return 0;
         }
         if (strcmp(argv[1], "--version") == 0)
-            return print_version(argc, argv);
+            return print_version(argc - 1, argv + 1);
         fprintf(stderr, "otad: there is no command %s\n\n", argv[1]);
     }
     print_usage(stderr);

@@ -36,6 +36,9 @@ static void set_ota(struct entry *entry, const struct status_ota *ota)
     uint64_t print = print_bytes(14695981039346656037u, numbers, sizeof(numbers));
     if (ota->error.s != NULL)
         print = print_bytes(print, ota->error.s, ota->error.len);
+    /* What the device runs decides what its word is worth: the same word with another version is news. */
+    print = print_bytes(print, entry->version.s, entry->version.len);
+    print = print_bytes(print, entry->elf_sha256.s, entry->elf_sha256.len);
     print |= 1; /* never 0 */
     struct entry_ota *mine = &entry->ota;
     mine->again = entry->seq;

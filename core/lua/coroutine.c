@@ -50,9 +50,10 @@ static void recycle(struct coroutine *coroutine, bool ok)
         lua_resetthread(L);
         watch_leave(&generation->runtime->watch);
     }
-    if (lua_gethook(L) != NULL)
-        lua_sethook(L, NULL, 0, 0);
-    if (generation->idle_count < MOST_IDLE) {
+    /* A thread that an error of its hook has ended never runs a hook again (lua_resetthread forgets to allow
+     * it): the next overrun on it could not be stopped. */
+    bool stopped = lua_gethook(L) != NULL;
+    if (!stopped && generation->idle_count < MOST_IDLE) {
         coroutine->next = generation->idle;
         generation->idle = coroutine;
         generation->idle_count++;

@@ -91,7 +91,7 @@ void mod_request_open(lua_State *L)
 }
 
 /* application/x-www-form-urlencoded, one piece; pushes the text. */
-static void push_decoded(lua_State *L, const char *text, size_t len)
+static void push_decoded(lua_State *L, const char *field, const char *text, size_t len)
 {
     luaL_Buffer buffer;
     char *out = luaL_buffinitsize(L, &buffer, len == 0 ? 1 : len);
@@ -110,7 +110,7 @@ static void push_decoded(lua_State *L, const char *text, size_t len)
         }
     }
     if (!flatjson_utf8(out, n)) /* neither PostgreSQL nor an answer could take it */
-        fail_raise(L, 422, "The query is not UTF-8 text, or has a NUL.");
+        fail_raise_field(L, field, "is not UTF-8 text, or has a NUL");
     luaL_pushresultsize(&buffer, n);
 }
 
@@ -125,16 +125,12 @@ static void push_query(lua_State *L, h2o_iovec_t query)
         if (stop > at) {
             if (++count > MOST_QUERY)
                 fail_raise(L, 400, "The query has too many fields.");
-            push_decoded(L, at, (size_t)(name_end - at));
+            push_decoded(L, "query", at, (size_t)(name_end - at));
             lua_pushvalue(L, -1);
-            if (lua_rawget(L, -3) != LUA_TNIL) {
-                char detail[160];
-                snprintf(detail, sizeof(detail), "The query names a field twice: %.100s.",
-                         lua_tostring(L, -2));
-                fail_raise(L, 400, detail);
-            }
+            if (lua_rawget(L, -3) != LUA_TNIL)
+                fail_raise_field(L, lua_tostring(L, -2), "is given twice");
             lua_pop(L, 1);
-            push_decoded(L, equals == NULL ? "" : equals + 1,
+            push_decoded(L, lua_tostring(L, -1), equals == NULL ? "" : equals + 1,
                          equals == NULL ? 0 : (size_t)(stop - equals - 1));
             lua_rawset(L, -3);
         }
@@ -178,7 +174,7 @@ static void set_parts(lua_State *L, int req, struct http_request *request)
         bool is_text = parts[i].filename.base == NULL;
         if (!flatjson_utf8(parts[i].name.base, parts[i].name.len) ||
             (is_text && !flatjson_utf8(parts[i].data, parts[i].len)))
-            fail_raise(L, 422, "A part of the form is not UTF-8 text, or has a NUL.");
+            fail_raise_field(L, "form", "has a part that is not UTF-8 text, or has a NUL");
         lua_pushlstring(L, parts[i].name.base, parts[i].name.len);
         if (is_text) {
             lua_pushlstring(L, parts[i].data, parts[i].len);
