@@ -46,18 +46,6 @@ int fail_raise_fields(lua_State *L, int status, const char *detail, int errors)
     return 0;
 }
 
-int fail_raise_field(lua_State *L, const char *field, const char *message)
-{
-    lua_createtable(L, 1, 0);
-    lua_createtable(L, 0, 2);
-    lua_pushstring(L, field);
-    lua_setfield(L, -2, "field");
-    lua_pushstring(L, message);
-    lua_setfield(L, -2, "message");
-    lua_rawseti(L, -2, 1);
-    return fail_raise_fields(L, 422, "Some fields are not as they must be.", -1);
-}
-
 bool fail_is_problem(lua_State *L, int index)
 {
     if (!lua_istable(L, index) || !lua_getmetatable(L, index))

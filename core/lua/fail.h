@@ -10,9 +10,6 @@ void mod_fail_open(lua_State *L);
 int fail_raise(lua_State *L, int status, const char *detail);
 int fail_raise_fields(lua_State *L, int status, const char *detail, int errors);
 
-/* 422 for one field of a query or form. */
-int fail_raise_field(lua_State *L, const char *field, const char *message);
-
 bool fail_is_problem(lua_State *L, int index);
 
 /* Raises "... is not available here" where a service is missing: on the command line, without a server. */

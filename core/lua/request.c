@@ -91,7 +91,7 @@ void mod_request_open(lua_State *L)
 }
 
 /* application/x-www-form-urlencoded, one piece; pushes the text. */
-static void push_decoded(lua_State *L, const char *field, const char *text, size_t len)
+static void push_decoded(lua_State *L, const char *text, size_t len)
 {
     luaL_Buffer buffer;
     char *out = luaL_buffinitsize(L, &buffer, len == 0 ? 1 : len);
@@ -109,9 +109,32 @@ static void push_decoded(lua_State *L, const char *field, const char *text, size
             out[n++] = text[i];
         }
     }
-    if (!flatjson_utf8(out, n)) /* neither PostgreSQL nor an answer could take it */
-        fail_raise_field(L, field, "is not UTF-8 text, or has a NUL");
     luaL_pushresultsize(&buffer, n);
+}
+
+static const char wrong_fields[] = "Some fields are not as they must be.";
+
+/* 422 for one field, whose name is at `name`. */
+static void refuse_field(lua_State *L, int name, const char *message)
+{
+    lua_pushvalue(L, name);
+    lua_createtable(L, 1, 0);
+    lua_createtable(L, 0, 2);
+    lua_pushvalue(L, -3);
+    lua_setfield(L, -2, "field");
+    lua_pushstring(L, message);
+    lua_setfield(L, -2, "message");
+    lua_rawseti(L, -2, 1);
+    json_mark_list(L);
+    fail_raise_fields(L, 422, wrong_fields, -1);
+}
+
+/* Neither PostgreSQL nor an answer could take anything else. */
+static bool is_text(lua_State *L, int index)
+{
+    size_t len;
+    const char *text = lua_tolstring(L, index, &len);
+    return flatjson_utf8(text, len);
 }
 
 static void push_query(lua_State *L, h2o_iovec_t query)
@@ -125,13 +148,15 @@ static void push_query(lua_State *L, h2o_iovec_t query)
         if (stop > at) {
             if (++count > MOST_QUERY)
                 fail_raise(L, 400, "The query has too many fields.");
-            push_decoded(L, "query", at, (size_t)(name_end - at));
+            push_decoded(L, at, (size_t)(name_end - at));
             lua_pushvalue(L, -1);
             if (lua_rawget(L, -3) != LUA_TNIL)
-                fail_raise_field(L, lua_tostring(L, -2), "is given twice");
+                refuse_field(L, -2, "is given twice");
             lua_pop(L, 1);
-            push_decoded(L, lua_tostring(L, -1), equals == NULL ? "" : equals + 1,
+            push_decoded(L, equals == NULL ? "" : equals + 1,
                          equals == NULL ? 0 : (size_t)(stop - equals - 1));
+            if (!is_text(L, -2) || !is_text(L, -1))
+                refuse_field(L, -2, "must be UTF-8 text without NUL");
             lua_rawset(L, -3);
         }
         at = stop + 1;
@@ -171,13 +196,13 @@ static void set_parts(lua_State *L, int req, struct http_request *request)
         fail_raise(L, 400, error);
     lua_createtable(L, 0, count);
     for (int i = 0; i < count; i++) {
-        bool is_text = parts[i].filename.base == NULL;
-        if (!flatjson_utf8(parts[i].name.base, parts[i].name.len) ||
-            (is_text && !flatjson_utf8(parts[i].data, parts[i].len)))
-            fail_raise_field(L, "form", "has a part that is not UTF-8 text, or has a NUL");
         lua_pushlstring(L, parts[i].name.base, parts[i].name.len);
-        if (is_text) {
+        if (!is_text(L, -1))
+            refuse_field(L, -1, "must have a name of UTF-8 text without NUL");
+        if (parts[i].filename.base == NULL) {
             lua_pushlstring(L, parts[i].data, parts[i].len);
+            if (!is_text(L, -1))
+                refuse_field(L, -2, "must be UTF-8 text without NUL");
         } else {
             lua_createtable(L, 0, 2);
             blob_push(L, bytes, (const uint8_t *)parts[i].data, parts[i].len);
@@ -198,7 +223,7 @@ static void check_value(lua_State *L, int check)
     lua_insert(L, -2);
     lua_call(L, 1, 2);
     if (lua_isnil(L, -2))
-        fail_raise_fields(L, 422, "Some fields are not as they must be.", -1);
+        fail_raise_fields(L, 422, wrong_fields, -1);
     lua_pop(L, 1);
 }
 
@@ -350,7 +375,7 @@ int request_run(lua_State *L)
         if (route->check_query != LUA_NOREF)
             check_value(L, route->check_query);
         else if (lua_pushnil(L), lua_next(L, -2) != 0)
-            fail_raise(L, 422, "This path takes no query.");
+            refuse_field(L, -2, "unknown field: this path takes no query");
         lua_setfield(L, 2, "query");
     }
     set_body(L, 2, arrival);
