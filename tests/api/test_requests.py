@@ -125,12 +125,13 @@ LISTS = ["/devices", "/firmware/list"]
 @pytest.mark.parametrize("query", [
     "limit=0", "limit=-1", "limit=201", "limit=1e2", "limit=", "limit=abc", "limit=2147483648", "limit=1.0", "limit=%2b5",
     "limit=9223372036854775808", "limit=%205", "limit=05", "limit=0x10", "cursor=", "cursor=x", "cursor=1", "cursor=%00",
-    "cursor=" + "A" * 400, "cursor=" + "A" * 4000, "nothing=1", "Limit=5", "cursor=%ff"])
+    "cursor=" + "A" * 400, "cursor=" + "A" * 4000, "nothing=1", "Limit=5", "cursor=%ff",
+    "limit=5&limit=6"])
 def test_bad_queries_of_lists(operator, path, query):
     problem(operator.client.get(f"{path}?{query}"), 422, query.split("=")[0])
 
 
-@pytest.mark.parametrize("query", ["limit=5&limit=6", "limit=%", "limit=%zz", "limit=%4", "%=1",
+@pytest.mark.parametrize("query", ["limit=%", "limit=%zz", "limit=%4", "%=1",
                                    "&".join(f"a{i}=1" for i in range(100))])
 def test_queries_that_cannot_be_read(otad, operator, query):
     connection = http.client.HTTPConnection(otad.host, otad.http_port, timeout=10)  # httpx mends such queries
