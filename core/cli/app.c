@@ -268,6 +268,9 @@ static bool wait_for_all(struct app *app, char **error)
 bool app_start(struct app *app, char **error)
 {
     const struct config *config = app->config;
+    if (!listener_port_free(config->http_address, (uint16_t)config->http_port, error) ||
+        (app->tls != NULL && !listener_port_free(config->http_address, (uint16_t)config->https_port, error)))
+        return false;
     for (unsigned i = 0; i < app->count; i++) {
         app->parts[i] = x_new(struct parts);
         app->parts[i]->app = app;

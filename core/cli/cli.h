@@ -2,6 +2,7 @@
  * 0 fine, 1 problems found, 2 wrong usage. Results go to standard output, everything else to standard error.
  * They run alone in their process and use getopt's globals. */
 #pragma once
+#include "base/config.h"
 
 enum { CLI_FINE, CLI_PROBLEM, CLI_USAGE };
 
@@ -15,3 +16,5 @@ int cli_sign(int argc, char **argv);   /* --key NAME.key [--version V] FILE: pri
 
 /* Where the configuration file is: OTAD_CONFIG, else conf/otad.lua. */
 const char *cli_config_file(void);
+/* Reads it; conf/otad.lua may be missing, a file that was named may not. NULL and *error (the caller's). */
+struct config *cli_load_config(char **error) __attribute__((warn_unused_result));

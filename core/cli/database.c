@@ -12,7 +12,7 @@ static void ignore_notice(void *arg, const PGresult *result)
 bool database_open(struct database *database, const char *command)
 {
     char *error = NULL;
-    *database = (struct database){.config = config_load(cli_config_file(), &error)};
+    *database = (struct database){.config = cli_load_config(&error)};
     if (database->config != NULL) {
         char *queries = x_printf("%s/queries", database->config->sql);
         database->statements = pg_statements_load(queries, &error);

@@ -75,7 +75,7 @@ static void end(struct session *session)
 static bool load(struct session *session, const char *directory)
 {
     char *error = NULL;
-    struct config *config = config_load(cli_config_file(), &error);
+    struct config *config = cli_load_config(&error);
     if (config == NULL)
         goto fail;
     session->services.config = config;

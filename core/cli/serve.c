@@ -26,6 +26,16 @@ const char *cli_config_file(void)
     return file != NULL && *file != '\0' ? file : "conf/otad.lua";
 }
 
+struct config *cli_load_config(char **error)
+{
+    const char *file = cli_config_file();
+    if (file == getenv("OTAD_CONFIG") && access(file, R_OK) != 0) {
+        *error = x_printf("OTAD_CONFIG: %s: %s", file, strerror(errno));
+        return NULL;
+    }
+    return config_load(file, error);
+}
+
 static int print_help(void)
 {
     size_t count;
@@ -136,7 +146,7 @@ int cli_serve(int argc, char **argv)
         fprintf(stderr, "otad serve: takes no arguments (see otad serve --help)\n");
         return 2;
     }
-    struct config *config = config_load(cli_config_file(), &error);
+    struct config *config = cli_load_config(&error);
     if (config == NULL) {
         fprintf(stderr, "otad: %s\n", error);
         free(error);

@@ -63,8 +63,8 @@ static void on_resume(struct timer *timer)
     h2o_socket_read_start(listener->sock, on_accept);
 }
 
-/* Returns the descriptor, or -1 and errno. */
-static int open_port(const struct addrinfo *address)
+/* Returns the descriptor, or -1 and errno. `shared`: with others of this process. */
+static int open_port(const struct addrinfo *address, bool shared)
 {
     int on = 1, off = 0, buffer = SOCKET_BUFFER;
     int fd = socket(address->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -73,7 +73,7 @@ static int open_port(const struct addrinfo *address)
     if (address->ai_family == AF_INET6)
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
     if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) == 0 &&
-        setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) == 0 &&
+        (!shared || setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) == 0) &&
         setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &buffer, sizeof(buffer)) ==
             0 && /* inherited by what is accepted */
         setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &buffer, sizeof(buffer)) == 0 &&
@@ -85,26 +85,39 @@ static int open_port(const struct addrinfo *address)
     return -1;
 }
 
-struct listener *listener_open(struct worker *worker, h2o_context_t *context,
-                               const struct listener_config *config, char **error)
+/* The same by name; -1 and *error. */
+static int open_named(const char *address, uint16_t port, bool shared, char **error)
 {
     struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE},
                     *found;
-    char port[8];
-    snprintf(port, sizeof(port), "%u", (unsigned)config->port);
-    int ret = getaddrinfo(config->address, port, &hints, &found);
+    char text[8];
+    snprintf(text, sizeof(text), "%u", (unsigned)port);
+    int ret = getaddrinfo(address, text, &hints, &found);
     if (ret != 0) {
-        *error = x_printf("address %s: %s", config->address, gai_strerror(ret));
-        return NULL;
+        *error = x_printf("address %s: %s", address, gai_strerror(ret));
+        return -1;
     }
-    int fd = open_port(found);
-    int why = errno;
+    int fd = open_port(found, shared);
+    if (fd < 0)
+        *error = x_printf("cannot listen on %s port %u: %s", address, (unsigned)port, strerror(errno));
     freeaddrinfo(found);
-    if (fd < 0) {
-        *error = x_printf("cannot listen on %s port %u: %s", config->address, (unsigned)config->port,
-                          strerror(why));
+    return fd;
+}
+
+bool listener_port_free(const char *address, uint16_t port, char **error)
+{
+    int fd = open_named(address, port, false, error);
+    if (fd >= 0)
+        close(fd);
+    return fd >= 0;
+}
+
+struct listener *listener_open(struct worker *worker, h2o_context_t *context,
+                               const struct listener_config *config, char **error)
+{
+    int fd = open_named(config->address, config->port, true, error);
+    if (fd < 0)
         return NULL;
-    }
     struct listener *listener = x_new(struct listener);
     listener->worker = worker;
     listener->guard = config->guard;

@@ -15,6 +15,10 @@ struct listener_config {
     struct guard *guard; /* of the same worker; outlives the listener */
 };
 
+/* Whether nobody listens there yet, at start: listeners share their port, and would share it with another
+ * server as well, each taking some of the connections. False and *error (owned by the caller). */
+bool listener_port_free(const char *address, uint16_t port, char **error) __attribute__((warn_unused_result));
+
 /* NULL and *error (owned by the caller). `context` outlives the listener and its connections. */
 struct listener *listener_open(struct worker *worker, h2o_context_t *context,
                                const struct listener_config *config, char **error)

@@ -264,12 +264,25 @@ def test_a_confirmation_without_the_version_is_no_success(operator, online):
     report(online, update, "confirmed")
     installing = reaches(operator, online, "installing")
     assert "1.0.0" in installing["reason"]
-    report(online, update, "confirmed", firmware_version=firmware["version"])  # and still the old image
+    report(online, update, "confirmed", firmware_version=firmware["version"], elf_sha256="ab" * 32)  # the old image
     online.wait(lambda d: d["firmware_version"] == firmware["version"])
     time.sleep(1)
     assert newest(operator, online)["state"] == "installing"
     report(online, update, "confirmed", progress=100, firmware_version=firmware["version"],
            elf_sha256=firmware["elf_sha256"])
+    assert reaches(operator, online, "succeeded")["reason"] is None
+
+
+def test_a_confirmation_counts_once_the_version_is_told(operator, online):
+    """The same word again, now with what the device runs: the first, without it, must not be the last one heard."""
+    _, firmware = stored(operator)
+    online.status(firmware_version="0.9.0")
+    online.wait(lambda d: d["firmware_version"] == "0.9.0")
+    update = started(operator, online, firmware)
+    report(online, update, "confirmed")
+    reaches(operator, online, "installing")
+    report(online, update, "confirmed", firmware_version=firmware["version"])
+    report(online, update, "confirmed", firmware_version=firmware["version"], elf_sha256=firmware["elf_sha256"])
     assert reaches(operator, online, "succeeded")["reason"] is None
 
 

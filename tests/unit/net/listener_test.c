@@ -121,6 +121,10 @@ static void ports_open_and_share(void **state)
     assert_non_null(first);
     config.port = listener_port(first);
     assert_int_not_equal(config.port, 0);
+    assert_false(listener_port_free("127.0.0.1", config.port, &error)); /* another server must not join in */
+    assert_non_null(strstr(error, "in use"));
+    free(error);
+    error = NULL;
     struct listener *second =
         listener_open(worker, &context, &config, &error); /* another worker's, as it were */
     assert_non_null(second);
@@ -133,6 +137,7 @@ static void ports_open_and_share(void **state)
     listener_free(second);
     listener_close(first);
     listener_free(first);
+    assert_true(listener_port_free("127.0.0.1", config.port, &error));
     assert_int_equal(guard_connections(guard), 0);
     guard_free(guard);
     h2o_context_dispose(&context);
