@@ -39,27 +39,33 @@ struct coroutine *coroutine_new(struct generation *generation)
     return coroutine;
 }
 
+static void drop(struct coroutine *coroutine)
+{
+    luaL_unref(coroutine->generation->L, LUA_REGISTRYINDEX, coroutine->anchor);
+    free(coroutine);
+}
+
 static void recycle(struct coroutine *coroutine, bool ok)
 {
     struct generation *generation = coroutine->generation;
     lua_State *L = coroutine->L;
-    if (ok) {
-        lua_settop(L, 0);
-    } else { /* runs what was to be closed */
-        watch_enter(&generation->runtime->watch, L);
+    /* An error raised by a hook leaves hooks switched off in its thread, for good: the watchdog could not
+     * stop what ran there next, nor what is to be closed. */
+    bool stopped = !ok && lua_gethook(L) != NULL;
+    if (!ok && !stopped) {
+        watch_enter(&generation->runtime->watch, L); /* runs what is to be closed */
         lua_resetthread(L);
         watch_leave(&generation->runtime->watch);
     }
-    /* A thread that an error of its hook has ended never runs a hook again (lua_resetthread forgets to allow
-     * it): the next overrun on it could not be stopped. */
-    bool stopped = lua_gethook(L) != NULL;
-    if (!stopped && generation->idle_count < MOST_IDLE) {
+    if (stopped || generation->idle_count >= MOST_IDLE) {
+        drop(coroutine);
+    } else {
+        lua_settop(L, 0);
+        if (lua_gethook(L) != NULL)
+            lua_sethook(L, NULL, 0, 0);
         coroutine->next = generation->idle;
         generation->idle = coroutine;
         generation->idle_count++;
-    } else {
-        luaL_unref(generation->L, LUA_REGISTRYINDEX, coroutine->anchor);
-        free(coroutine);
     }
     generation_release(generation);
 }

@@ -48,6 +48,9 @@ static const char what[] =
     "  value = function() return 200, { f = function() end } end,\n"
     "  nan = function() return 200, { 0 / 0 } end,\n"
     "  header = function() return 200, {}, { ['x-a'] = 'b\\r\\nx-c: d' } end,\n"
+    "  stubborn = function() while true do pcall(function() while true do end end) end end,\n"
+    "  closing = function() local x <close> = setmetatable({}, { __close = function() while true do end end "
+    "}) while true do end end,\n"
     "  endless = function() while true do end end,\n"
     "  memory = function() local t = {} while true do t[#t + 1] = ('x'):rep(100000) .. #t end end,\n"
     "  fail = function() fail(409, 'It \"is\"', { more = { 1, { a = json.null } }, headers = { ['x-mine'] = "
@@ -277,6 +280,19 @@ static void test_what_handlers_return(void **state)
     get("/do/text", 200, "plain");
 }
 
+/* Once stopped, a coroutine of the pool could never be stopped again: the next endless script hung its
+ * worker. */
+static void test_endless_handlers_one_after_another(void **state)
+{
+    ((struct lab *)*state)->runtime.watch.limit = 100;
+    for (int i = 0; i < 3; i++) {
+        get("/do/endless", 500, "A script failed");
+        get("/do/stubborn", 500, "A script failed");
+        get("/do/closing", 500, "A script failed");
+        get("/do/text", 200, "plain");
+    }
+}
+
 static void test_problems(void **state)
 {
     get("/do/fail", 409, "\"detail\":\"It \\\"is\\\"\"");
@@ -306,9 +322,15 @@ static void test_odd_problems(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(test_queries),  CASE(test_queries_are_utf8),  CASE(test_bodies),
-        CASE(test_forms),    CASE(test_paths_and_methods), CASE(test_what_handlers_return),
-        CASE(test_problems), CASE(test_odd_problems),
+        CASE(test_queries),
+        CASE(test_queries_are_utf8),
+        CASE(test_bodies),
+        CASE(test_forms),
+        CASE(test_paths_and_methods),
+        CASE(test_what_handlers_return),
+        CASE(test_endless_handlers_one_after_another),
+        CASE(test_problems),
+        CASE(test_odd_problems),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
