@@ -29,7 +29,7 @@ def memory(otad):
 def fetch(otad, path="/healthz"):
     """Status, body and seconds of a well-behaved request."""
     begun = time.monotonic()
-    connection = http.client.HTTPConnection(otad.host, otad.http_port, timeout=5)
+    connection = http.client.HTTPConnection(otad.host, otad.http_port, timeout=30)
     connection.request("GET", path)
     answer = connection.getresponse()
     body = answer.read()
@@ -147,7 +147,7 @@ def test_flood_is_cut(otad, flood):
         connection = Connection(otad, receive_buffer=4096).start_http2()
         begun = time.monotonic()
         connection.send(flood, 1)  # nothing is read meanwhile
-        _, closed = connection.read(max(0.1, begun + 1 - time.monotonic()))
+        _, closed = connection.read(max(0.1, begun + 1 * otad.slack - time.monotonic()))
         assert closed
         assert memory(otad) - memory_before < (2 if attempt else 8) * MIB
     assert log_lines(otad) - lines_before <= 20
