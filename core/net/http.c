@@ -137,11 +137,6 @@ void http_server_free(struct http_server *server)
     free(server);
 }
 
-h2o_globalconf_t *http_server_h2o(struct http_server *server)
-{
-    return &server->conf;
-}
-
 struct http_context *http_context_new(struct http_server *server, struct worker *worker,
                                       struct metrics *metrics, http_handler handler, void *arg)
 {
@@ -176,11 +171,6 @@ void http_context_free(struct http_context *context)
     h2o_timeout_unlink(&context->h2o.http2._graceful_shutdown_timeout);
     h2o_context_dispose(&context->h2o);
     free(context);
-}
-
-struct worker *http_worker(const struct http_request *request)
-{
-    return request->context->worker;
 }
 
 bool http_gone(const struct http_request *request)

@@ -27,13 +27,11 @@ void http_server_free(struct http_server *server); /* after its contexts */
 struct http_context *http_context_new(struct http_server *server, struct worker *worker,
                                       struct metrics *metrics, http_handler handler, void *arg);
 h2o_context_t *http_context_h2o(struct http_context *context); /* for the listener */
-h2o_globalconf_t *http_server_h2o(struct http_server *server);
 size_t http_in_flight(const struct http_context *context);
 void http_context_shutdown(struct http_context *context); /* HTTP/2 GOAWAY; no keep-alive any more */
 void http_context_free(struct http_context *context);
 
 /* The request. Texts are good until it is answered or gone; NULL-based when there is none. */
-struct worker *http_worker(const struct http_request *request);
 bool http_gone(const struct http_request *request);
 h2o_iovec_t http_method(const struct http_request *request);
 h2o_iovec_t http_path(const struct http_request *request);  /* decoded and without dots */
