@@ -1,6 +1,5 @@
 #include "lua/watchdog.h"
 #include "base/mem.h"
-#include "net/timer.h"
 #include <lauxlib.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -21,11 +20,15 @@ struct watchdog {
     struct watch *watches[MOST_WATCHES];
 };
 
+static bool must_end(const struct watch *watch, const lua_State *L)
+{
+    return watch->running == L && watch->calls == watch->overrun;
+}
+
 static void on_hook(lua_State *L, lua_Debug *activation)
 {
-    struct watch *watch = watch_of_thread;
-    uint64_t entered = watch->entered;
-    if (entered == 0 || watch->running != L || clock_ms() - entered < watch->limit) {
+    const struct watch *watch = watch_of_thread;
+    if (!must_end(watch, L)) {
         lua_sethook(L, NULL, 0, 0); /* that call ended, this is another */
         return;
     }
@@ -38,18 +41,32 @@ static void on_hook(lua_State *L, lua_Debug *activation)
 static void on_signal(int number)
 {
     lua_State *L = watch_of_thread == NULL ? NULL : watch_of_thread->running;
-    if (L != NULL)
+    if (L != NULL && must_end(watch_of_thread, L))
         lua_sethook(L, on_hook, LUA_MASKCOUNT, 1);
+}
+
+static uint64_t time_used_ms(clockid_t clock)
+{
+    struct timespec used;
+    clock_gettime(clock, &used);
+    return (uint64_t)used.tv_sec * 1000 + (uint64_t)used.tv_nsec / 1000000;
 }
 
 static void look(struct watchdog *watchdog)
 {
-    uint64_t now = clock_ms();
     for (size_t i = 0; i < watchdog->count; i++) {
         struct watch *watch = watchdog->watches[i];
-        uint64_t entered = watch->entered;
-        if (entered != 0 && now > entered && now - entered >= watch->limit)
+        uint64_t call = watch->calls;
+        if (call % 2 == 0)
+            continue;
+        uint64_t used = time_used_ms(watch->clock);
+        if (call != watch->seen) {
+            watch->seen = call;
+            watch->seen_time = used;
+        } else if (used - watch->seen_time >= watch->limit) {
+            watch->overrun = call;
             pthread_kill(watch->thread, SIGURG);
+        }
     }
 }
 
@@ -103,6 +120,7 @@ void watchdog_free(struct watchdog *watchdog)
 void watchdog_watch(struct watchdog *watchdog, struct watch *watch)
 {
     watch->thread = pthread_self();
+    pthread_getcpuclockid(watch->thread, &watch->clock);
     watch_of_thread = watch;
     pthread_mutex_lock(&watchdog->lock);
     if (watchdog->count == MOST_WATCHES)
@@ -125,11 +143,11 @@ void watchdog_unwatch(struct watchdog *watchdog, struct watch *watch)
 void watch_enter(struct watch *watch, lua_State *L)
 {
     watch->running = L;
-    watch->entered = clock_ms();
+    watch->calls++;
 }
 
 void watch_leave(struct watch *watch)
 {
-    watch->entered = 0;
+    watch->calls++;
     watch->running = NULL;
 }
