@@ -1,4 +1,5 @@
 #include "lua/json.h"
+#include <ctype.h>
 #include <jansson.h>
 #include <lauxlib.h>
 #include <math.h>
@@ -121,6 +122,34 @@ static size_t depth_of(const char *text, size_t len)
     return most;
 }
 
+/* A copy in which integers of 19 and more digits end with "e0": jansson reads them as reals then, where as
+ * integers it refuses those that do not fit. The caller frees it. */
+static char *with_large_as_reals(const char *text, size_t *len)
+{
+    struct buffer out = {0};
+    for (size_t i = 0; i < *len;) {
+        size_t start = i;
+        if (text[i] == '"') {
+            for (i++; i < *len && text[i] != '"'; i++)
+                i += text[i] == '\\' && i + 1 < *len;
+            i += i < *len;
+        } else if (text[i] == '-' || (text[i] >= '0' && text[i] <= '9')) {
+            bool whole = true;
+            for (i++; i < *len && (isalnum((unsigned char)text[i]) || memchr(".+-", text[i], 3) != NULL); i++)
+                whole = whole && text[i] >= '0' && text[i] <= '9';
+            buffer_put(&out, text + start, i - start);
+            if (whole && i - start >= 19)
+                buffer_put(&out, "e0", 2);
+            continue;
+        } else {
+            i++;
+        }
+        buffer_put(&out, text + start, i - start);
+    }
+    *len = out.len;
+    return out.data;
+}
+
 bool json_read(lua_State *L, const char *text, size_t len, char *message, size_t size)
 {
     json_error_t error;
@@ -138,6 +167,11 @@ bool json_read(lua_State *L, const char *text, size_t len, char *message, size_t
         return false;
     }
     guard->document = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
+    if (guard->document == NULL && json_error_code(&error) == json_error_numeric_overflow) {
+        char *copy = with_large_as_reals(text, &len);
+        guard->document = json_loadb(copy, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
+        free(copy);
+    }
     if (guard->document == NULL) {
         char *near = strstr(error.text, " near '"); /* quotes the text: not for answers and logs */
         if (near != NULL)

@@ -73,11 +73,14 @@ end
 function compile_type.integer(declared, text)
   local min, max, outside = range(declared, math.tointeger(-INT32), math.tointeger(INT32 - 1))
   return function(value, field, add)
-    if text and type(value) == "string" and #value <= 17 and
+    if text and type(value) == "string" and #value <= 400 and
       (value == "0" or value:find("^%-?[1-9]%d*$")) then
-      value = math.tointeger(tonumber(value))
+      value = tonumber(value) -- a float, where it is too large for an integer
     end
-    if math.type(value) ~= "integer" then return add(field, "must be an integer") end
+    if math.type(value) ~= "integer" then
+      local large = math.type(value) == "float" and (value <= -2.0 ^ 63 or value >= 2.0 ^ 63)
+      return add(field, large and outside or "must be an integer")
+    end
     if value < min or value > max then return add(field, outside) end
     return value
   end
@@ -205,6 +208,30 @@ function compile(declared, text, path)
 end
 
 local schema = {}
+
+-- The JSON body of a request whose body is "raw", checked; nil for an empty one.
+function schema.read_body(req, check)
+  if #req.body == 0 then return nil end
+  local kind = (req.header("content-type") or ""):lower()
+  if not kind:find("^application/json$") and not kind:find("^application/json[; ]") then
+    fail(415, "The body must be application/json.")
+  end
+  local value, message = json.decode(tostring(req.body))
+  if message then fail(400, "The body is not JSON: " .. message .. ".") end
+  local body, errors = check(value)
+  if errors then fail(422, "Some fields are not as they must be.", { errors = errors }) end
+  return body
+end
+
+-- The handler of a route that declares no body, behind the check that none came, or an object without fields.
+function schema.without_body(handler)
+  local check = schema.compile {}
+  return function(req)
+    schema.read_body(req, check)
+    req.body = nil
+    return handler(req)
+  end
+end
 
 -- fields: {name = declaration}. options.text: the values are texts, as in a query string.
 function schema.compile(fields, options)

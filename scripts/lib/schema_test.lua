@@ -55,6 +55,9 @@ return {
     local check = schema.compile { n = { "integer" } }
     expect(check, { n = 2147483647 }, "")
     expect(check, { n = 2147483648 }, "n: must be between -2147483648 and 2147483647")
+    for _, n in ipairs { 2.0 ^ 63, 1e300, -1e30, math.maxinteger, math.mininteger } do
+      expect(check, { n = n }, "n: must be between -2147483648 and 2147483647")
+    end
     expect(check, { n = 1.5 }, "n: must be an integer")
     expect(check, { n = 1.0 }, "n: must be an integer")
     expect(check, { n = "1" }, "n: must be an integer")
@@ -67,8 +70,11 @@ return {
     }, { text = true })
     local value = assert(check { n = "-12", x = "1.5", b = "false" })
     assert(math.type(value.n) == "integer" and value.n == -12 and value.x == 1.5 and value.b == false)
-    for _, text in ipairs { "", " 1", "1 ", "1e3", "0x10", "+1", "01", "1.0", "99999999999999999999", "nan", "-0" } do
+    for _, text in ipairs { "", " 1", "1 ", "1e3", "0x10", "+1", "01", "1.0", "nan", "-0", ("9"):rep(401) } do
       expect(check, { n = text }, "n: must be an integer")
+    end
+    for _, text in ipairs { "2147483648", "9223372036854775808", "-99999999999999999999" } do
+      expect(check, { n = text }, "n: must be between -2147483648 and 2147483647")
     end
     for _, text in ipairs { "", "1e3", ".5", "5.", "inf", "0x1", "--1" } do
       expect(check, { x = text }, "x: must be a number")
@@ -76,6 +82,18 @@ return {
     for _, text in ipairs { "", "1", "True", "yes" } do
       expect(check, { b = text }, "b: must be true or false")
     end
+  end,
+
+  a_route_without_a_body_takes_none = function()
+    local handler = schema.without_body(function(req) return req.body == nil and 200 or 500 end)
+    local function request(body, kind)
+      return { body = body, header = function() return kind end }
+    end
+    local function fails(...) return not pcall(handler, request(...)) end
+    assert(handler(request("", nil)) == 200)
+    assert(handler(request("{}", "application/json; charset=utf-8")) == 200)
+    assert(fails('{"x":1}', "application/json") and fails("[]", "application/json") and fails("{", "application/json"))
+    assert(fails("{}", "text/plain") and fails("{}", nil) and fails("{}", "application/jsonp"))
   end,
 
   optional_default_and_null_differ = function()

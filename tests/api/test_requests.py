@@ -35,7 +35,7 @@ def code():
     b'{"device_code":"a","tags":{"x":"1","x":"2"}}', b'{"device_code":"\xff"}', b'{"device_code":"\xc0\x80"}',
     b'{"device_code":"\xed\xa0\x80"}', b'{"device_code":"\\ud800"}', b'{"device_code":"\\udc00\\ud800"}',
     b'{"device_code":"a\\u0000b"}', b'{"\\u0000":"a"}', b'{"device_code":"a\x00b"}', b'{"device_code":"a\nb"}',
-    b'{"device_code":"\\x"}', b'{"device_code":"a"}\x00', b"\xef\xbb\xbf{}", b'{"a":99999999999999999999}',
+    b'{"device_code":"\\x"}', b'{"device_code":"a"}\x00', b"\xef\xbb\xbf{}",
     b"[" * 10000, b"[" * 10000 + b"]" * 10000, b'{"a":' * 10000 + b"1" + b"}" * 10000, b"/* */ {}", b"// x\n{}"])
 def test_what_is_not_json_is_400(user, body):
     problem(register(user, body), 400)
