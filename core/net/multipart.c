@@ -84,7 +84,7 @@ static size_t make_delimiter(struct cursor type, char out[4 + 70], const char **
     static const char media[] = "multipart/form-data";
     struct multipart_text name, value, boundary = {NULL, 0};
     int got;
-    *error = "the content type is not multipart/form-data";
+    *error = "The content type is not multipart/form-data.";
     skip_blanks(&type);
     if ((size_t)(type.end - type.at) < sizeof(media) - 1 ||
         strncasecmp(type.at, media, sizeof(media) - 1) != 0)
@@ -93,15 +93,15 @@ static size_t make_delimiter(struct cursor type, char out[4 + 70], const char **
     while ((got = take_parameter(&type, &name, &value)) == 1) {
         if (!same(name, "boundary"))
             continue;
-        *error = "the content type has two boundaries";
+        *error = "The content type has two boundaries.";
         if (boundary.base)
             return 0;
         boundary = value;
     }
-    *error = "the content type is malformed";
+    *error = "The content type is malformed.";
     if (got < 0)
         return 0;
-    *error = "the content type has no boundary of 1 to 70 legal characters";
+    *error = "The content type has no boundary of 1 to 70 legal characters.";
     if (boundary.len < 1 || boundary.len > 70 || boundary.base[boundary.len - 1] == ' ')
         return 0;
     for (size_t i = 0; i < boundary.len; i++)
@@ -117,31 +117,31 @@ static const char *read_disposition(struct cursor in, struct multipart_part *par
     struct multipart_text name, value;
     int got;
     if (part->name.base)
-        return "a part has two Content-Disposition headers";
+        return "A part has two Content-Disposition headers.";
     if (!same(take_token(&in), "form-data"))
-        return "a part is not form-data";
+        return "A part is not form-data.";
     while ((got = take_parameter(&in, &name, &value)) == 1) {
         struct multipart_text *to = same(name, "name")       ? &part->name
                                     : same(name, "filename") ? &part->filename
                                                              : NULL;
         if (to && to->base)
-            return "a part has two names";
+            return "A part has two names.";
         if (to)
             *to = value;
     }
     if (got < 0)
-        return "a Content-Disposition header is malformed";
-    return part->name.len ? NULL : "a part has no name";
+        return "A Content-Disposition header is malformed.";
+    return part->name.len ? NULL : "A part has no name.";
 }
 
 static const char *read_header(struct cursor line, struct multipart_part *part)
 {
     for (const char *c = line.at; c < line.end; c++)
         if (((unsigned char)*c < ' ' && *c != '\t') || *c == 0x7F)
-            return "a part's header has a control character";
+            return "A part's header has a control character.";
     struct multipart_text name = take_token(&line);
     if (name.len == 0 || !take(&line, ":", 1))
-        return "a part's header is malformed";
+        return "A part's header is malformed.";
     skip_blanks(&line);
     while (line.end > line.at && (line.end[-1] == ' ' || line.end[-1] == '\t'))
         line.end--;
@@ -150,12 +150,12 @@ static const char *read_header(struct cursor line, struct multipart_part *part)
         return read_disposition(line, part);
     if (same(name, "Content-Type")) {
         if (part->content_type.base)
-            return "a part has two Content-Type headers";
+            return "A part has two Content-Type headers.";
         part->content_type = value;
     }
     if (same(name, "Content-Transfer-Encoding") && !same(value, "binary") && !same(value, "8bit") &&
         !same(value, "7bit"))
-        return "a part has a Content-Transfer-Encoding";
+        return "A part has a Content-Transfer-Encoding.";
     return NULL;
 }
 
@@ -167,11 +167,11 @@ static const char *read_headers(struct cursor *in, struct multipart_part *part)
         size_t left = MULTIPART_HEADER_MAX - (size_t)(in->at - start), have = (size_t)(in->end - in->at);
         const char *stop = memmem(in->at, have < left ? have : left, "\r\n", 2);
         if (!stop)
-            return have < left ? "a part ends within its headers" : "a part's headers are too long";
+            return have < left ? "A part ends within its headers." : "A part's headers are too long.";
         why = read_header((struct cursor){in->at, stop}, part);
         in->at = stop + 2;
     }
-    return why ? why : part->name.base ? NULL : "a part has no Content-Disposition header";
+    return why ? why : part->name.base ? NULL : "A part has no Content-Disposition header.";
 }
 
 int multipart_parse(const char *content_type, size_t content_type_len, const char *body, size_t body_len,
@@ -184,16 +184,16 @@ int multipart_parse(const char *content_type, size_t content_type_len, const cha
         return -1;
     struct cursor in = {body, body + body_len};
     take(&in, "\r\n", 2);
-    *error = "the body does not start with its boundary";
+    *error = "The body does not start with its boundary.";
     if (!take(&in, delimiter + 2, delimiter_len - 2))
         return -1;
     size_t count = 0;
     while (!take(&in, "--", 2)) {
         skip_blanks(&in);
-        *error = "a boundary is followed by something else than a line's end";
+        *error = "A boundary is followed by something else than a line's end.";
         if (!take(&in, "\r\n", 2))
             return -1;
-        *error = "there are too many parts";
+        *error = "There are too many parts.";
         if (count == max || count == MULTIPART_PARTS_MAX)
             return -1;
         struct multipart_part *part = &parts[count];
@@ -201,13 +201,13 @@ int multipart_parse(const char *content_type, size_t content_type_len, const cha
         *error = read_headers(&in, part);
         if (*error)
             return -1;
-        *error = "two parts have the same name";
+        *error = "Two parts have the same name.";
         for (size_t i = 0; i < count; i++)
             if (parts[i].name.len == part->name.len &&
                 memcmp(parts[i].name.base, part->name.base, part->name.len) == 0)
                 return -1;
         const char *stop = memmem(in.at, (size_t)(in.end - in.at), delimiter, delimiter_len);
-        *error = "the closing boundary is missing";
+        *error = "The closing boundary is missing.";
         if (!stop)
             return -1;
         part->data = in.at;
@@ -217,7 +217,7 @@ int multipart_parse(const char *content_type, size_t content_type_len, const cha
     }
     skip_blanks(&in);
     take(&in, "\r\n", 2);
-    *error = "something follows the closing boundary";
+    *error = "Something follows the closing boundary.";
     if (in.at != in.end)
         return -1;
     *error = NULL;
