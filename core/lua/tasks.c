@@ -53,11 +53,26 @@ void tasks_set_status_handler(struct generation *generation, lua_State *L)
     generation->status_handler = luaL_ref(L, LUA_REGISTRYINDEX);
 }
 
-static void log_failure(struct coroutine *coroutine, const char *what)
+/* Runs that failed in a row. Logged when it begins, when the error becomes another, and when it is over. */
+struct failures {
+    unsigned long long count;
+    char *error;
+};
+
+static void note_end(struct failures *failures, struct coroutine *coroutine, bool ok, const char *what)
 {
-    char *text = coroutine_error_text(coroutine);
-    log_warn("script failed", LOG_STR("script", what), LOG_STR("error", text));
-    free(text);
+    if (ok && failures->count > 0) {
+        log_info("script works again", LOG_STR("script", what), LOG_INT("failed", (int64_t)failures->count));
+        free(failures->error);
+        *failures = (struct failures){0};
+    } else if (!ok) {
+        char *text = coroutine_error_text(coroutine);
+        failures->count++;
+        if (failures->error == NULL || strcmp(failures->error, text) != 0)
+            log_warn("script failed", LOG_STR("script", what), LOG_STR("error", text));
+        free(failures->error);
+        failures->error = text;
+    }
 }
 
 /* Tasks: found by name from one generation to the next, so that a reload neither starts one twice nor
@@ -68,6 +83,7 @@ struct running {
     char *name;
     uint64_t next; /* clock_ms() */
     bool busy;
+    struct failures failures;
 };
 
 struct tasks {
@@ -83,8 +99,7 @@ static void on_task_end(struct coroutine *coroutine, bool ok, int results)
     struct running *running = coroutine->arg;
     running->busy = false;
     running->tasks->busy--;
-    if (!ok)
-        log_failure(coroutine, running->name);
+    note_end(&running->failures, coroutine, ok, running->name);
 }
 
 static bool has_task(const struct generation *generation, const char *name)
@@ -96,6 +111,13 @@ static bool has_task(const struct generation *generation, const char *name)
     return false;
 }
 
+static void running_free(struct running *running)
+{
+    free(running->failures.error);
+    free(running->name);
+    free(running);
+}
+
 /* Those that earlier scripts had make room for new ones. */
 static void forget_gone(struct tasks *tasks)
 {
@@ -104,8 +126,7 @@ static void forget_gone(struct tasks *tasks)
         if (running->busy || has_task(tasks->runtime->current, running->name))
             continue;
         tasks->list[i] = tasks->list[--tasks->count];
-        free(running->name);
-        free(running);
+        running_free(running);
     }
 }
 
@@ -177,16 +198,15 @@ bool tasks_idle(const struct tasks *tasks)
 
 void tasks_free(struct tasks *tasks)
 {
-    for (size_t i = 0; i < tasks->count; i++) {
-        free(tasks->list[i]->name);
-        free(tasks->list[i]);
-    }
+    for (size_t i = 0; i < tasks->count; i++)
+        running_free(tasks->list[i]);
     free(tasks);
 }
 
 /* Changes. */
 
 struct batch {
+    struct changes *changes;
     struct ingest_change **list;
     size_t count, room;
 };
@@ -195,6 +215,7 @@ struct changes {
     struct runtime *runtime;
     struct timer timer;
     struct batch waiting;
+    struct failures failures;
 };
 
 static void finish_batch(struct batch *batch, bool ok)
@@ -207,9 +228,9 @@ static void finish_batch(struct batch *batch, bool ok)
 
 static void on_batch_end(struct coroutine *coroutine, bool ok, int results)
 {
-    if (!ok)
-        log_failure(coroutine, "topics/status");
-    finish_batch(coroutine->arg, ok);
+    struct batch *batch = coroutine->arg;
+    note_end(&batch->changes->failures, coroutine, ok, "topics/status");
+    finish_batch(batch, ok);
 }
 
 static void set_text(lua_State *L, const char *name, const char *text)
@@ -269,6 +290,7 @@ static void on_changes_timer(struct timer *timer)
     struct generation *generation = changes->runtime->current;
     struct batch *batch = x_new(struct batch);
     *batch = changes->waiting;
+    batch->changes = changes;
     changes->waiting = (struct batch){0};
     struct coroutine *coroutine = generation->status_handler == LUA_NOREF ? NULL : coroutine_new(generation);
     if (coroutine == NULL) {
@@ -294,6 +316,7 @@ void changes_free(struct changes *changes)
 {
     timer_cancel(changes->runtime->worker->timers, &changes->timer);
     free(changes->waiting.list);
+    free(changes->failures.error);
     free(changes);
 }
 
