@@ -3,12 +3,17 @@
 
 static const char problem_key; /* registry: metatable of problems */
 
-/* fail(status, detail?, extra?) */
+/* fail(status, detail?, extra?). What is somebody else's is told of in the same words as what is not there.
+ */
 static int fail(lua_State *L)
 {
     lua_Integer status = luaL_checkinteger(L, 1);
     luaL_argcheck(L, status >= 400 && status <= 599, 1, "not the status of a problem");
-    luaL_optstring(L, 2, NULL);
+    if (luaL_optstring(L, 2, NULL) == NULL && status == 404) {
+        lua_settop(L, 3);
+        lua_pushliteral(L, "There is no such thing, or it is not yours to see.");
+        lua_replace(L, 2);
+    }
     if (!lua_isnoneornil(L, 3))
         luaL_checktype(L, 3, LUA_TTABLE);
     lua_settop(L, 3);

@@ -2,10 +2,13 @@
 #include "base/flatjson.h"
 #include "base/mem.h"
 #include "lua/coroutine.h"
+#include "lua/fail.h"
 #include <lauxlib.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+static const char refusal_key; /* registry: what a route with an :id does where the path holds none */
 
 /* A tree of path segments; `:name` is the child that takes any. */
 struct node {
@@ -34,6 +37,7 @@ static void free_node(struct node *node)
         free(route->method);
         free(route->path);
         free(route->source);
+        free(route->refusal);
         free(route);
     }
     for (struct node *child = node->children, *next; child != NULL; child = next) {
@@ -105,12 +109,12 @@ static void refuse_unknown_fields(const struct declaration *declaration)
     }
 }
 
-/* require("lib.schema").compile(schema, {text = true}?) of the value on top of the stack, which it pops. */
-static int compile_schema(const struct declaration *declaration, bool text)
+/* require("lib.schema")[function](value, {text = true}?) of the value on top of the stack, which it pops. */
+static int call_schema(const struct declaration *declaration, const char *function, bool text)
 {
     lua_State *L = declaration->L;
     generation_require(L, "lib.schema");
-    lua_getfield(L, -1, "compile");
+    lua_getfield(L, -1, function);
     lua_pushvalue(L, -3);
     if (text) {
         lua_createtable(L, 0, 1);
@@ -131,7 +135,7 @@ static void read_body(const struct declaration *declaration, struct route *route
     int type = lua_getfield(L, declaration->table, "body");
     if (type == LUA_TTABLE) {
         route->body = ROUTE_JSON;
-        route->check_body = compile_schema(declaration, false);
+        route->check_body = call_schema(declaration, "compile", false);
     } else if (type == LUA_TSTRING) {
         static const char *const kinds[] = {"raw", "multipart", NULL};
         route->body = choice_field(declaration, "body", kinds) == 0 ? ROUTE_RAW : ROUTE_MULTIPART;
@@ -140,7 +144,7 @@ static void read_body(const struct declaration *declaration, struct route *route
     }
     type = lua_getfield(L, declaration->table, "query");
     if (type == LUA_TTABLE)
-        route->check_query = compile_schema(declaration, true);
+        route->check_query = call_schema(declaration, "compile", true);
     else if (type != LUA_TNIL)
         refuse(declaration, "route with a query that is not a schema");
     type = lua_getfield(L, declaration->table, "max_body");
@@ -176,6 +180,36 @@ static struct node *child_of(struct node *node, const char *segment, size_t len,
     child->next = node->children;
     node->children = child;
     return child;
+}
+
+/* The path is that of nothing; any argument. */
+static int refuse_id(lua_State *L)
+{
+    return fail_raise(L, 404, NULL);
+}
+
+/* It stands for the route where the path holds no id, so that who asks is told as much as about an id that is
+ * not there, and no earlier: after the token was checked. */
+static void add_refusal(lua_State *L, struct route *route)
+{
+    bool has_id = false;
+    for (unsigned i = 0; i < route->param_count; i++)
+        has_id = has_id || strcmp(route->params[i], "id") == 0;
+    if (!has_id)
+        return;
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &refusal_key) == LUA_TNIL) {
+        lua_pushcfunction(L, refuse_id);
+        lua_pushinteger(L, luaL_ref(L, LUA_REGISTRYINDEX));
+        lua_pushvalue(L, -1);
+        lua_rawsetp(L, LUA_REGISTRYINDEX, &refusal_key);
+    }
+    int reference = (int)lua_tointeger(L, -1);
+    route->refusal = x_new(struct route);
+    *route->refusal = *route;
+    route->refusal->refusal = NULL;
+    route->refusal->param_count = 0;
+    route->refusal->body = ROUTE_RAW;
+    route->refusal->handler = route->refusal->check_query = reference;
 }
 
 static void add_route(struct route_table *table, const struct declaration *declaration)
@@ -229,7 +263,13 @@ static void add_route(struct route_table *table, const struct declaration *decla
     route->who = (enum route_who)choice_field(declaration, "who", roles);
     read_body(declaration, route);
     lua_getfield(L, declaration->table, "handler");
-    route->handler = luaL_ref(L, LUA_REGISTRYINDEX);
+    if (route->body == ROUTE_NO_BODY && strcmp(route->method, "GET") != 0) {
+        route->body = ROUTE_RAW;
+        route->handler = call_schema(declaration, "without_body", false);
+    } else {
+        route->handler = luaL_ref(L, LUA_REGISTRYINDEX);
+    }
+    add_refusal(L, route);
 }
 
 void routes_add(struct route_table *table, lua_State *L, const char *file)
@@ -271,11 +311,13 @@ static bool is_id(h2o_iovec_t text)
     return value <= INT32_MAX;
 }
 
+/* *sound is false where the path has something else in place of an :id. */
 static const struct node *walk(const struct route_table *table, h2o_iovec_t path,
-                               h2o_iovec_t values[ROUTE_PARAMS])
+                               h2o_iovec_t values[ROUTE_PARAMS], bool *sound)
 {
     const struct node *node = &table->root;
     unsigned count = 0;
+    *sound = true;
     if (path.len == 0 || path.base[0] != '/')
         return NULL;
     const char *at = path.base + 1, *end = path.base + path.len;
@@ -287,9 +329,10 @@ static const struct node *walk(const struct route_table *table, h2o_iovec_t path
                !(child->len == segment.len && memcmp(child->segment, segment.base, segment.len) == 0))
             child = child->next;
         if (child == NULL && (child = node->param) != NULL) {
-            if (segment.len == 0 || count == ROUTE_PARAMS || (child->id && !is_id(segment)) ||
-                !flatjson_utf8(segment.base, segment.len))
+            if (segment.len == 0 || count == ROUTE_PARAMS ||
+                (!child->id && !flatjson_utf8(segment.base, segment.len)))
                 return NULL;
+            *sound = *sound && (!child->id || is_id(segment));
             values[count++] = segment;
         }
         node = child;
@@ -303,7 +346,8 @@ static const struct node *walk(const struct route_table *table, h2o_iovec_t path
 const struct route *routes_find(const struct route_table *table, h2o_iovec_t method, h2o_iovec_t path,
                                 h2o_iovec_t values[ROUTE_PARAMS], char *allow, size_t size)
 {
-    const struct node *node = walk(table, path, values);
+    bool sound;
+    const struct node *node = walk(table, path, values, &sound);
     bool head = h2o_memis(method.base, method.len, H2O_STRLIT("HEAD"));
     size_t len = 0;
     *allow = '\0';
@@ -312,7 +356,7 @@ const struct route *routes_find(const struct route_table *table, h2o_iovec_t met
     for (const struct route *route = node->routes; route != NULL; route = route->next) {
         if (h2o_memis(method.base, method.len, route->method, strlen(route->method)) ||
             (head && strcmp(route->method, "GET") == 0))
-            return route;
+            return sound ? route : route->refusal;
         len += (size_t)snprintf(allow + len, size - len, "%s%s%s", len == 0 ? "" : ", ", route->method,
                                 strcmp(route->method, "GET") == 0 ? ", HEAD" : "");
     }

@@ -21,6 +21,7 @@ struct route {
     int handler, check_body, check_query; /* in the registry; LUA_NOREF: none */
     char *source;                         /* "scripts/routes/devices.lua:12" */
     struct route *next;                   /* same path, other method */
+    struct route *refusal;                /* answers 404 where the path holds no id; NULL: it has no :id */
 };
 
 struct route_table;
@@ -33,8 +34,8 @@ void routes_free(struct route_table *table);
 void routes_add(struct route_table *table, lua_State *L, const char *file);
 
 /* NULL: no such path (`allow` empty), or no such method there (`allow` is "GET, HEAD, POST", in *allow of
- * `size` bytes). HEAD finds GET. `values` gets the path's params. `:id` only matches a positive 32-bit
- * integer, other params any UTF-8 text without NUL. */
+ * `size` bytes). HEAD finds GET. `values` gets the path's params. `:id` is a positive 32-bit integer, and for
+ * anything else there the route's refusal is found; other params match any UTF-8 text without NUL. */
 const struct route *routes_find(const struct route_table *table, h2o_iovec_t method, h2o_iovec_t path,
                                 h2o_iovec_t values[ROUTE_PARAMS], char *allow, size_t size);
 

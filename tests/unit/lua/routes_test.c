@@ -50,6 +50,19 @@ static void misses(struct lab *lab, const char *method, const char *path, const 
         fail_msg("%s %s: allow '%s'", method, path, allow);
 }
 
+/* Was a miss, for which nobody is asked for a token. */
+static void refuses_id(struct lab *lab, const char *method, const char *path, const char *instead)
+{
+    h2o_iovec_t values[ROUTE_PARAMS];
+    char allow[96], found[160];
+    const struct route *route = find(lab, method, path, values, allow);
+    assert_non_null(route);
+    snprintf(found, sizeof(found), "%s %s", route->method, route->path);
+    assert_string_equal(found, instead);
+    assert_null(route->refusal);
+    assert_int_equal(route->param_count, 0);
+}
+
 #define R(method, path)                                                                                      \
     "{ method = '" method "', path = '" path "', who = 'anyone', handler = function() end },\n"
 
@@ -71,14 +84,15 @@ static void test_matching(void **state)
     finds(lab, "GET", "/x/1/b/c/d", "GET /x/:a/:b/:c/:d", "1", "b");
 
     static const char *const ids[] = {
-        "0",   "-1",  "00",  "01",          "2147483648", "4294967297", "9223372036854775808",
-        "1e3", "1.0", "0x1", "+1",          "1 ",         " 1",         "1;drop",
-        "%00", "..",  "",    "12345678901", "1\xff"};
+        "0",  "-1", "00", "01",     "2147483648", "4294967297", "9223372036854775808", "1e3",  "1.0", "0x1",
+        "+1", "1 ", " 1", "1;drop", "%00",        "..",         "12345678901",         "1\xff"};
     for (size_t i = 0; i < sizeof(ids) / sizeof(ids[0]); i++) {
         char path[64];
         snprintf(path, sizeof(path), "/devices/%s/delete", ids[i]);
-        misses(lab, "DELETE", path, "");
+        refuses_id(lab, "DELETE", path, "DELETE /devices/:id/delete");
     }
+    refuses_id(lab, "HEAD", "/devices/0", "GET /devices/:id");
+    misses(lab, "POST", "/devices/0", "PATCH, GET, HEAD");
     misses(lab, "GET", "", "");
     misses(lab, "GET", "*", "");
     misses(lab, "GET", "devices", "");
