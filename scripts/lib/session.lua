@@ -27,6 +27,12 @@ function session.from_cookie(header)
   return header and ("; " .. header):match(";%s*" .. COOKIE .. "=([%w._-]+)")
 end
 
+-- Takes the cookie away, whatever it holds; nil where none came. For headers.
+function session.end_cookie(header)
+  if not header or not ("; " .. header):find(";%s*" .. COOKIE .. "=") then return nil end
+  return { ["set-cookie"] = session.cookie("", 0) }
+end
+
 -- The answer to a login or refresh. user: id, role.
 function session.answer(user, sid, secret, with_cookie)
   local token, life = jwt.sign { sub = user.id, role = user.role, sid = sid }

@@ -45,15 +45,9 @@ local check_refresh = schema.compile { refresh_token = { "string", max = 4096 } 
 
 -- From the body, or, where that is empty, from the cookie. The second value tells which.
 local function refresh_token(req)
-  if #req.body == 0 then return session.from_cookie(req.header("cookie")), true end
-  if not (req.header("content-type") or ""):lower():find("^application/json") then
-    fail(415, "The body must be application/json.")
-  end
-  local value, message = json.decode(tostring(req.body))
-  if message then fail(400, "The body is not JSON: " .. message .. ".") end
-  local body, errors = check_refresh(value)
-  if errors then fail(422, "Some fields are not as they must be.", { errors = errors }) end
-  return body.refresh_token, false
+  local body = schema.read_body(req, check_refresh)
+  if body then return body.refresh_token, false end
+  return session.from_cookie(req.header("cookie")), true
 end
 
 local function refresh(req)
@@ -65,18 +59,19 @@ local function refresh(req)
     if user and user.good then return session.answer(user, sid, secret, is_cookie) end
     if user then sessions.revoke(sid) end -- a spent token: whoever has it, both must log in again
   end
-  fail(401, "The refresh token is not good.")
+  fail(401, "The refresh token is unknown, expired or spent: log in again.",
+    { headers = is_cookie and session.end_cookie(req.header("cookie")) or nil })
 end
 
 local function logout(req)
   db.run("session_revoke", req.user.sid)
   sessions.revoke(req.user.sid)
-  return 204, nil, session.from_cookie(req.header("cookie")) and { ["set-cookie"] = session.cookie("", 0) } or nil
+  return 204, nil, session.end_cookie(req.header("cookie"))
 end
 
 local function me(req)
   local user = db.one("account_by_id", req.user.id)
-  if not user then fail(401, "This account is gone.") end
+  if not user then fail(401, "This account was deleted.") end
   return 200, { user = user }
 end
 

@@ -337,6 +337,31 @@ def test_logout_takes_the_cookie_away(client, email):
     problem(client.post("/auth/refresh", headers={"cookie": cookie}), 401)
 
 
+def ends_cookie(answer):
+    return answer.headers.get("set-cookie", "").startswith("otad_refresh=; ") and "Max-Age=0" in answer.headers["set-cookie"]
+
+
+def test_a_cookie_that_is_no_good_is_taken_away(client, email):
+    cookie = login(client, email, cookie=True).headers["set-cookie"].split("; ")[0]
+    assert client.post("/auth/refresh", headers={"cookie": cookie}).status_code == 200
+    for bad in (cookie, "otad_refresh=", "otad_refresh=x", "a=b; otad_refresh=\"x y\""):
+        answer = client.post("/auth/refresh", headers={"cookie": bad})
+        problem(answer, 401)
+        assert ends_cookie(answer), bad
+    assert "set-cookie" not in client.post("/auth/refresh").headers
+    assert "set-cookie" not in client.post("/auth/refresh", headers={"cookie": "xotad_refresh=a"}).headers
+    answer = client.post("/auth/refresh", json={"refresh_token": "x"}, headers={"cookie": cookie})
+    problem(answer, 401)
+    assert "set-cookie" not in answer.headers  # it was not the cookie that was asked about
+
+
+@pytest.mark.parametrize("cookie", ["otad_refresh=", "otad_refresh=\"x y\"", "a=b; otad_refresh=%20"])
+def test_logout_takes_any_cookie_away(client, email, cookie):
+    token = login(client, email).json()["access_token"]
+    answer = client.post("/auth/logout", headers={**bearer(token), "cookie": cookie})
+    assert answer.status_code == 204 and ends_cookie(answer)
+
+
 # Logout and the end of sessions
 
 
