@@ -2,6 +2,7 @@
 
 local device = require "lib.device"
 local page = require "lib.page"
+local span = require "lib.span"
 local when = require "lib.when"
 
 local DAY = 86400
@@ -27,10 +28,10 @@ local function telemetry(req)
   local from = query.from and when.read(query.from) or to - DAY
   if from >= to then refuse("from", "must be before `to`") end
   -- A point narrower than a row of history would be empty.
-  local width = math.max((to - from) / query.points, config["telemetry.window"])
+  local width, origin = span(from, to, query.points, config["telemetry.window"])
   return 200, {
     name = query.name,
-    points = json.array(db.all("telemetry_of_device", req.params.id, query.name, from, to, width)),
+    points = json.array(db.all("telemetry_of_device", req.params.id, query.name, from, to, width, origin)),
   }
 end
 
