@@ -7,7 +7,10 @@ local function seen(device)
 end
 
 local UNDER_WAY = {
-  pending = function() return "The offer is signed and waits for the broker to take it." end,
+  pending = function(_, offer)
+    if offer and offer.held then return "Its offer is held until the device was heard of: nobody has told its chip." end
+    return "The offer is signed and waits for the broker to take it."
+  end,
   offered = function() return "The offer waits at the broker, or with the device, which has not begun to download." end,
   downloading = function(u) return ("The device has downloaded %d %%."):format(u.progress) end,
   installing = function(u)
@@ -21,7 +24,7 @@ local ENDED = {
   rejected = "was rejected by the device", timed_out = "timed out", cancelled = "was cancelled",
 }
 
--- device: status, last_seen, firmware_version. update: the newest, or nil. offer: what stands for it, or nil.
+-- device: status, last_seen, firmware_version, chip, chip_reported. update: the newest, or nil. offer: what stands for it, or nil.
 return function(device, update, offer)
   local parts = {}
   if not update then
@@ -36,6 +39,10 @@ return function(device, update, offer)
     parts[2] = ("The last one, %d to version %s, %s at %s%s."):format(
       update.id, update.version, ENDED[update.state], update.updated_at,
       update.reason and ": " .. update.reason or "")
+  end
+  if device.chip and device.chip_reported and device.chip ~= device.chip_reported then
+    parts[#parts + 1] = ("It cannot be updated while it is registered as %s and reports the chip %s."):format(
+      device.chip, device.chip_reported)
   end
   parts[#parts + 1] = ("The device runs %s."):format(device.firmware_version and
     "version " .. device.firmware_version or "a version it has not told")

@@ -10,15 +10,21 @@ end
 function update.runs(device, image)
   return known_elf(image.elf_sha256) and device.elf_sha256 == image.elf_sha256
     and (device.chip == nil or device.chip == image.chip)
+    and (device.chip_reported == nil or device.chip_reported == image.chip)
 end
 
--- Why the device may not have this image: a message, or nil. device: chip and secure_version (nil: not known).
+-- Why the device may not have this image: a message, or nil. device: chip, chip_reported and secure_version (nil: not
+-- known). The offer names the chip, so that a device whose chip is not known here can tell for itself.
 function update.refusal(device, image)
+  if device.chip and device.chip_reported and device.chip ~= device.chip_reported then
+    return ("cannot be installed while the device is registered as %s and reports the chip %s: set the chip it has")
+      :format(device.chip, device.chip_reported)
+  end
   if device.chip and device.chip ~= image.chip then
     return ("is for %s, and the device is an %s"):format(image.chip, device.chip)
   end
   if not image.release_signature then
-    return "has no release signature: no device would install it"
+    return "has no release signature, and no device would install it: upload it again with one"
   end
   if device.secure_version and image.secure_version < device.secure_version then
     return ("has secure version %d, below the %d of the image that runs: the device could not boot it")
@@ -28,19 +34,19 @@ end
 
 -- Which of the images that have the version asked for is meant: image, or nil and a message.
 function update.choose(device, images)
-  if #images == 0 then return nil, "no firmware has this version" end
+  if #images == 0 then return nil, "is the version of no image" end
   local fit = {}
   for _, image in ipairs(images) do
     if not device.chip or image.chip == device.chip then fit[#fit + 1] = image end
   end
-  if #fit == 0 then return nil, "no firmware for " .. device.chip .. " has this version" end
+  if #fit == 0 then return nil, ("is the version of no image for %s"):format(device.chip) end
   if #fit == 1 then return fit[1] end
   local same_project = {}
   for _, image in ipairs(fit) do
     if image.running then same_project[#same_project + 1] = image end
   end
   if #same_project == 1 then return same_project[1] end
-  return nil, "several firmwares have this version: name one by firmware_id"
+  return nil, "is the version of several images: name one by `firmware_id`"
 end
 
 -- The signed offer of an update, and when it ends (Unix seconds). image: as `update_firmware` gives it.
@@ -65,7 +71,7 @@ function update.offer(id, device_id, image)
 end
 
 -- Makes updates to one image, each with its offer, in one statement. devices: list of {id, firmware_version}.
--- Returns the updates made: devices that have one under way are left out. nil and the violation where the image or
+-- Returns the updates made: devices that have one under way, or another chip, are left out. nil and the violation where the image or
 -- a device is gone.
 function update.create(devices, image, rollout_id)
   local list = {}

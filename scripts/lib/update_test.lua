@@ -37,6 +37,15 @@ return {
     assert(not update.refusal(device(), image()))
   end,
 
+  a_device_of_doubtful_chip_gets_nothing = function()
+    local doubtful = device { chip_reported = "esp32s3" }
+    assert(update.refusal(doubtful, image()):find("reports the chip esp32s3", 1, true))
+    assert(update.refusal(doubtful, image { chip = "esp32s3" }))
+    assert(not update.runs(doubtful, image { elf_sha256 = ("a"):rep(64) }))
+    assert(not update.refusal(device { chip_reported = "esp32" }, image()))
+    assert(explain(doubtful, nil, nil):find("reports the chip esp32s3", 1, true))
+  end,
+
   unsigned_is_never_offered = function()
     assert(update.refusal(device(), image { release_signature = "none" }):find("release signature", 1, true))
   end,
@@ -51,9 +60,9 @@ return {
     local s3, here, other = image { id = 1, chip = "esp32s3" }, image { id = 2 }, image { id = 3 }
     assert(update.choose(device(), { s3, here }) == here)
     local none, message = update.choose(device(), { s3 })
-    assert(none == nil and message == "no firmware for esp32 has this version")
+    assert(none == nil and message == "is the version of no image for esp32")
     none, message = update.choose(device(), {})
-    assert(none == nil and message == "no firmware has this version")
+    assert(none == nil and message == "is the version of no image")
     none, message = update.choose(device(), { here, other })
     assert(none == nil and message:find("several", 1, true))
     other.running = true

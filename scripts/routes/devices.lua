@@ -9,8 +9,8 @@ local function register(req)
   local body, password = req.body, crypto.random(32)
   local row, problem = db.one("device_create", req.user.id, body.device_code, body.name, body.chip, body.tags,
     crypto.sha256(password))
-  if problem == "foreign_key_violation" then fail(401, "This account is gone.") end
-  if problem then fail(409, "There is a device with this device_code already.") end
+  if problem == "foreign_key_violation" then fail(401, "This account was deleted.") end
+  if problem then fail(409, "There is a device with this `device_code` already.") end
   return 201, {
     device = row,
     credentials = device.credentials(row.id, password),
@@ -48,8 +48,9 @@ local function get(req)
 end
 
 local function patch(req)
-  local name = req.body.name
-  local row = db.one("device_patch", req.params.id, req.user.id, operator(req), name ~= nil, name, req.body.tags)
+  local name, chip = req.body.name, req.body.chip
+  local row = db.one("device_patch", req.params.id, req.user.id, operator(req), name ~= nil, name, req.body.tags,
+    chip ~= nil, chip)
   if not row then fail(404) end
   return 200, row
 end
@@ -76,6 +77,7 @@ local function delete(req)
 end
 
 local name = { "string", min = 1, max = 100, optional = true, nullable = true }
+local chip = { "string", one_of = device.chips, optional = true, nullable = true }
 
 return {
   {
@@ -83,7 +85,7 @@ return {
     body = {
       device_code = { "string", min = 1, max = 50, pattern = "^[%w._:-]+$", means = "1 to 50 of A-Z a-z 0-9 . _ : -" },
       name = name,
-      chip = { "string", one_of = device.chips, optional = true, nullable = true },
+      chip = chip,
       tags = device.tags,
     },
     handler = register,
@@ -104,7 +106,7 @@ return {
   { method = "GET", path = "/devices/:id", who = "user", handler = get },
   {
     method = "PATCH", path = "/devices/:id", who = "user",
-    body = { name = name, tags = device.tags },
+    body = { name = name, chip = chip, tags = device.tags },
     handler = patch,
   },
   { method = "GET", path = "/devices/:id/status", who = "user", handler = status },

@@ -27,7 +27,7 @@ end
 local function read_upload(req)
   if not req.parts then return req.body, req.query end
   local file = req.parts.file
-  if type(file) ~= "table" then refuse("file", "must be the image, sent as a file") end
+  if type(file) ~= "table" then refuse("file", "must be the image, sent as a file: a part with a file name") end
   local told = {}
   for name, part in pairs(req.parts) do
     if name ~= "file" then told[name] = part end
@@ -57,7 +57,8 @@ end
 local function release(image, version, given)
   if not given then return firmware.sign(image.chip, version, image.sha256) end
   local key = firmware.verify(image.chip, version, image.sha256, given)
-  if not key then refuse("signature", "is not by a trusted release key over this chip, version and image") end
+  if not key then refuse("signature", ("is not by a trusted release key over this image, the chip %s and the version %s"):format(
+      image.chip, version)) end
   return given, key
 end
 
@@ -65,22 +66,38 @@ local function store(data)
   local ok, problem = firmware.store(data)
   if ok then return end
   log.error("image cannot be stored", { error = problem })
-  if problem == "no_space" then fail(507, "There is no room for the image.") end
+  if problem == "no_space" then fail(507, "The server has no room left for the image.") end
   fail(503, "The image cannot be stored at the moment.")
+end
+
+-- What was told of an image that is known with something else: that stays, and the answer says so.
+local function ignored(row, about)
+  local list = {}
+  for _, name in ipairs { "version", "notes" } do
+    if about[name] and about[name] ~= row[name] then
+      list[#list + 1] = {
+        field = name,
+        message = ("is ignored: this image is stored already with %s; delete that one first to change it"):format(
+          row[name] and "another" or "none"),
+      }
+    end
+  end
+  return #list > 0 and list or nil
 end
 
 -- The identical image again. One that had no release signature may get it now.
 local function known(row, image, about, data)
   local signature, key = release(image, row.version, about.signature)
-  if signature then db.run("firmware_sign", row.id, signature, key) end
+  local signed = signature and db.one("firmware_sign", row.id, signature, key)
+  if signed then row.release_key = signed.release_key end
   store(data)
-  return 200, { firmware = shown(row) }
+  return 200, { firmware = shown(row), ignored = ignored(row, about) }
 end
 
 local function must_not_conflict(image, version)
   local other = db.one("firmware_by_version", image.chip, image.project, version)
   if other and other.sha256 ~= image.sha256 then
-    fail(409, ("Version %s of %s for %s exists with other bytes."):format(version, image.project, image.chip))
+    fail(409, ("Version %s of %s for %s is stored already with other bytes: give this image another version."):format(version, image.project, image.chip))
   end
 end
 
@@ -101,7 +118,7 @@ local function upload(req)
     local row = db.one("firmware_by_sha256", image.sha256)
     if row then return known(row, image, about, data) end
 
-    if version == "" then refuse("version", "is missing, and the image names none") end
+    if version == "" then refuse("version", "is missing, and the image itself names none") end
     must_not_conflict(image, version)
     local signature, key = release(image, version, about.signature)
     store(data)
@@ -111,7 +128,7 @@ local function upload(req)
       return 201, { firmware = shown(row) }
     end
   end
-  fail(503, "Others keep uploading and deleting this image.")
+  fail(503, "Others keep uploading and deleting this image. Try again later.")
 end
 
 local function list(req)
@@ -143,7 +160,7 @@ local function delete(req)
   db.transaction(function(tx)
     local row = tx.one("firmware_lock", req.params.id)
     if not row then fail(404) end
-    if tx.one("firmware_needed", row.id).needed then fail(409, "An update under way needs this firmware.") end
+    if tx.one("firmware_needed", row.id).needed then fail(409, "An update under way needs this firmware: wait for its end, or cancel it.") end
     tx.run("firmware_delete", row.id)
     local ok, problem = firmware.remove(row.sha256)
     if not ok and problem ~= "not_found" then

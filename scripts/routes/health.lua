@@ -16,10 +16,10 @@ local function readyz()
   return 503, body, { ["retry-after"] = "1" }
 end
 
-local STATES = {
-  "pending", "offered", "downloading", "installing", "succeeded", "failed", "rolled_back", "rejected", "timed_out",
-  "cancelled",
-}
+local function family(out, name, kind, help, rows)
+  out[#out + 1] = ("# HELP %s %s\n# TYPE %s %s\n"):format(name, help, name, kind)
+  for _, row in ipairs(rows) do out[#out + 1] = ('%s{state="%s"} %d\n'):format(name, row.state, row.count) end
+end
 
 -- Counting takes a while in a large fleet: on a connection of its own, and not for each scrape of many.
 local KEEP = 5
@@ -27,14 +27,13 @@ local counted = { at = 0, text = "" }
 
 local function count_updates()
   if now() - counted.at < KEEP then return counted.text end
-  local found = {}
+  local out = {}
   db.transaction(function(tx)
-    for _, row in ipairs(tx.all("fleet_updates")) do found[row.state] = row.count end
+    family(out, "otad_updates_total", "counter", "Updates that entered each state, on all instances together",
+      tx.all("fleet_updates_entered"))
+    family(out, "otad_updates_under_way", "gauge", "Updates that are in each state now, on all instances together",
+      tx.all("fleet_updates_under_way"))
   end)
-  local out = { "# HELP otad_updates_total Updates by the state they are in\n# TYPE otad_updates_total gauge\n" }
-  for _, state in ipairs(STATES) do
-    out[#out + 1] = ('otad_updates_total{state="%s"} %d\n'):format(state, found[state] or 0)
-  end
   counted = { at = now(), text = table.concat(out) }
   return counted.text
 end

@@ -12,20 +12,20 @@ local function find_device(req)
 end
 
 local function refuse(field, message)
-  fail(422, "The device cannot be updated so.", { errors = { { field = field, message = message } } })
+  fail(422, "The device cannot have this update.", { errors = { { field = field, message = message } } })
 end
 
 local function already()
-  fail(409, "An update of this device is under way already.")
+  fail(409, "An update of this device is under way already: wait for its end, or cancel it.")
 end
 
 -- The image that the request names, and the field that names it.
 local function find_image(req, target)
   local id, version = req.body.firmware_id, req.body.version
-  if (id == nil) == (version == nil) then refuse("firmware_id", "give either firmware_id or version") end
+  if (id == nil) == (version == nil) then refuse("firmware_id", "must be given, or else `version`, but not both") end
   local images = db.all("update_firmware", id, version, target.id)
   if id then
-    if not images[1] then refuse("firmware_id", "there is no such firmware") end
+    if not images[1] then refuse("firmware_id", "is the id of no firmware") end
     return images[1], "firmware_id"
   end
   local image, message = update.choose(target, images)
@@ -49,9 +49,13 @@ local function start(req)
   local made, _, constraint = update.create({ target }, image)
   if not made then
     if constraint == "updates_device_id_fkey" then fail(404) end
-    refuse(field, "there is no such firmware any more")
+    refuse(field, "is the id of a firmware that was just deleted")
   end
-  if not made[1] then already() end
+  if not made[1] then -- something came in between
+    message = update.refusal(find_device(req), image)
+    if message then refuse(field, message) end
+    already()
+  end
   return 202, { update = made[1] }
 end
 

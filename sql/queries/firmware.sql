@@ -6,16 +6,16 @@ insert into firmware (version, file_url, chip, project, size, sha256, elf_sha256
 values ($1::text, 'file:' || $2::text, $3::text, $4::text, $5::int, $2::text, $6::text, $7::bigint, $8::text,
         $9::int, $10::text, $11::text, $12::text, $13::text, $14::int)
 returning id, version, chip, project, size, sha256, elf_sha256, secure_version, idf_version, min_chip_revision,
-          signature_kind, file_url, notes, uploaded_at;
+          signature_kind, release_key, file_url, notes, uploaded_at;
 
 -- name: firmware_by_id read
 select id, version, chip, project, size, sha256, elf_sha256, secure_version, idf_version, min_chip_revision,
-       signature_kind, file_url, notes, uploaded_at
+       signature_kind, release_key, file_url, notes, uploaded_at
 from firmware where id = $1::int;
 
 -- name: firmware_by_sha256 read
 select id, version, chip, project, size, sha256, elf_sha256, secure_version, idf_version, min_chip_revision,
-       signature_kind, file_url, notes, uploaded_at
+       signature_kind, release_key, file_url, notes, uploaded_at
 from firmware where sha256 = $1::text;
 
 -- name: firmware_by_version read
@@ -25,12 +25,13 @@ select sha256 from firmware where chip = $1::text and project = $2::text and ver
 -- name: firmware_sign
 -- Gives an image that was uploaded without a release signature one.
 update firmware set release_signature = $2::text, release_key = $3::text
-where id = $1::int and release_signature is null;
+where id = $1::int and release_signature is null
+returning release_key;
 
 -- name: firmware_list read
 -- $1: before this id  $2: how many  $3: chip, or null
 select id, version, chip, project, size, sha256, elf_sha256, secure_version, idf_version, min_chip_revision,
-       signature_kind, file_url, notes, uploaded_at
+       signature_kind, release_key, file_url, notes, uploaded_at
 from firmware where id < $1::int and ($3::text is null or chip = $3::text)
 order by id desc limit $2::int;
 

@@ -25,7 +25,9 @@ with n as (
       when not coalesce(n.at >= d.last_seen, true) then d.elf_sha256
       when n.elf_sha256 is null and n.version <> d.firmware_version then null
       else coalesce(n.elf_sha256, d.elf_sha256) end,
-    chip = coalesce(d.chip, n.chip),
+    chip = coalesce(d.chip, n.chip), -- as registered, else as first told
+    chip_reported = case when coalesce(n.at >= d.last_seen, true)
+      then coalesce(n.chip, d.chip_reported) else d.chip_reported end,
     telemetry = case
       when n.telemetry is null then d.telemetry
       when d.last_seen > n.at then n.telemetry || d.telemetry

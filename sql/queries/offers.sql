@@ -1,7 +1,9 @@
 -- The outbox of offers: core/fleet/offers.h.
 
 -- name: offers_take read
-select device_id, payload, changed_at from offers where published_at is null order by changed_at limit 500;
+select device_id, payload, changed_at from offers
+where published_at is null and (payload = '' or not held)
+order by changed_at limit 500;
 
 -- What the broker has acknowledged ($3: it was an offer, not a clearing). A row that still is what was published
 -- is marked, or deleted when it was a clearing; its update has been offered. One that another instance has

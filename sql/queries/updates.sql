@@ -1,48 +1,55 @@
 -- Updates: the state machine's transitions. Under way: pending offered downloading installing. Whatever ends an
 -- update clears its offer in the same statement. Locks are taken in one order, so that nobody waits for each other:
--- updates by id, then offers by device; whoever has offers first (offers.sql) does not wait for updates.
+-- devices by id, then updates by id, then offers by device; whoever has offers first (offers.sql) does not wait for
+-- updates.
 
 -- name: update_device read
 -- What decides whether a device may be updated. $2: owner  $3: operator
 -- secure_version: the least that the image it runs can have, as far as images are known here.
-select d.id, d.chip, d.elf_sha256, d.firmware_version, d.status, d.last_seen,
+select d.id, d.chip, d.chip_reported, d.elf_sha256, d.firmware_version, d.status, d.last_seen,
        (select min(f.secure_version) from firmware f
         where f.chip = d.chip and case when d.elf_sha256 is not null then f.elf_sha256 = d.elf_sha256
                                        else f.version = d.firmware_version end) as secure_version
 from devices d where d.id = $1::int and (d.user_id = $2::int or $3::boolean);
 
 -- name: update_firmware read
--- Candidates: the one with the id $1, or all with the version $2. `running`: of the project that device $3 runs now.
+-- Candidates: the one with the id $1, or those with the version $2, the likelier first. `running`: of the project that
+-- device $3 runs now.
 select f.id, f.version, f.chip, f.project, f.size, f.sha256, f.elf_sha256, f.secure_version,
        f.release_signature, f.release_key,
-       exists (select from firmware r, devices d
-               where d.id = $3::int and r.elf_sha256 = d.elf_sha256 and r.project = f.project) as running
-from firmware f
+       exists (select from firmware r where r.elf_sha256 = d.elf_sha256 and r.project = f.project) as running
+from firmware f left join devices d on d.id = $3::int
 where f.id = $1::int or f.version = $2::text
-order by f.id desc limit 50;
+order by (f.chip = d.chip) desc nulls last, running desc, f.id desc limit 50;
 
 -- name: update_ids
 -- Ids for $1 updates to be made: an offer names its update and is signed before both are written.
 select nextval('updates_id_seq')::int as id from generate_series(1, $1::int);
 
 -- name: updates_create
--- Makes updates with their offers; a device that has one under way is left out.
+-- Makes updates with their offers. A device that has one under way, or for whose chip the image is not, is left out.
+-- While nobody has told the chip, the offer is held until the device was heard of.
 -- $1: [{id, device_id, firmware_id, rollout_id, version, from_version, payload, expires_at (Unix seconds)}]
 with wanted as (
   select * from jsonb_to_recordset($1::jsonb) as w (id int, device_id int, firmware_id int, rollout_id int,
     version text, from_version text, payload text, expires_at bigint)
+), fit as ( -- locked: what is learnt of a chip meanwhile comes before, or sees the update
+  select w.*, d.chip is null and d.last_seen is null as held
+  from wanted w join devices d on d.id = w.device_id left join firmware f on f.id = w.firmware_id
+  where chip_fits(f.chip, d.chip, d.chip_reported)
+  order by d.id for share of d
 ), made as (
   insert into updates (id, device_id, firmware_id, rollout_id, version, from_version)
-  select id, device_id, firmware_id, rollout_id, version, from_version from wanted order by device_id
+  select id, device_id, firmware_id, rollout_id, version, from_version from fit order by device_id
   on conflict (device_id) where state in ('pending', 'offered', 'downloading', 'installing') do nothing
   returning *
 ), offered as (
-  insert into offers (device_id, update_id, payload, expires_at)
-  select w.device_id, w.id, w.payload, to_timestamp(w.expires_at) from wanted w join made using (id)
+  insert into offers (device_id, update_id, payload, expires_at, held)
+  select w.device_id, w.id, w.payload, to_timestamp(w.expires_at), w.held from fit w join made using (id)
   order by w.device_id
   on conflict (device_id) do update
     set update_id = excluded.update_id, payload = excluded.payload, expires_at = excluded.expires_at,
-        changed_at = now(), published_at = null
+        changed_at = now(), published_at = null, held = excluded.held
 )
 select id, device_id, firmware_id, rollout_id, version, from_version, state, progress, reason, created_at, updated_at
 from made order by id;
@@ -83,7 +90,7 @@ order by id desc limit $3::int;
 
 -- name: update_offer read
 -- How the offer of a device stands.
-select expires_at from offers where device_id = $1::int and payload <> '';
+select expires_at, held from offers where device_id = $1::int and payload <> '';
 
 -- name: update_image read
 -- What the download link of update $1 leads to, while the update is under way.

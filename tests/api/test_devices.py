@@ -106,6 +106,8 @@ def test_get_and_patch(user):
     assert user.client.patch(path, json={"tags": {"c": "d"}}).json() == {**device, "name": "two", "tags": {"c": "d"}}
     assert user.client.patch(path, json={"name": None, "tags": {}}).json() == {**device, "name": None, "tags": {}}
     assert user.client.patch(path, json={}).json() == {**device, "name": None, "tags": {}}
+    assert user.client.patch(path, json={"chip": "esp32c6"}).json()["chip"] == "esp32c6"
+    assert user.client.patch(path, json={"chip": None}).json()["chip"] is None
     for field in ("id", "user_id", "status", "chip", "device_code", "firmware_version"):
         problem(user.client.patch(path, json={field: 1}), 422, field)
     assert user.client.get(path).json() == {**device, "name": None, "tags": {}}
@@ -172,6 +174,59 @@ def test_a_foreign_device_is_like_none(make_user, user, method, path):
 @pytest.mark.parametrize("method, path", CALLS)
 def test_odd_ids_are_404(operator, method, path, id):
     assert call(operator, method, path, id).status_code in (400, 404)
+
+
+@pytest.mark.parametrize("method, path", CALLS)
+def test_who_asks_comes_before_what_for(client, operator, user, method, path):
+    """/devices/0 was 404 without a token, where /devices/1 was 401."""
+    for id in ("0", "1", "x", "9223372036854775808"):
+        assert problem(client.request(method, path.format(id)), 401)
+    odd, none = call(operator, method, path, "0"), call(operator, method, path, 2147483647)
+    problem(odd, 404)
+    assert without_id(odd) == without_id(none)
+    assert client.request("PUT", "/devices/0").headers["allow"] == client.request("PUT", "/devices/1").headers["allow"]
+
+
+@pytest.mark.parametrize("method, path", [("POST", "/devices/{}/update/cancel"), ("POST", "/devices/{}/credentials"),
+                                          ("DELETE", "/devices/{}/delete")])
+def test_calls_without_a_body_take_none(otad, operator, device, method, path):
+    path = path.format(device.id)
+    before = otad.psql(f"select password_sha256 from device_credentials where device_id = {device.id}")
+    problem(operator.client.request(method, path, json={"reason": "x"}), 422, "reason")
+    problem(operator.client.request(method, path, json=[1]), 422)
+    problem(operator.client.request(method, path, content=b"{", headers={"content-type": "application/json"}), 400)
+    problem(operator.client.request(method, path, content=b"x=1"), 415)
+    assert otad.psql(f"select password_sha256 from device_credentials where device_id = {device.id}") == before
+    assert operator.client.request(method, path, json={}).status_code in (200, 204, 409)
+
+
+@pytest.mark.parametrize("number", ["2147483648", "9223372036854775807", "9223372036854775808", "-9223372036854775809",
+                                    "1" + "0" * 200])
+def test_integers_too_large(operator, device, number):
+    """Those beyond 64 bits were 400: no JSON."""
+    answer = operator.client.post(f"/devices/{device.id}/update", content=f'{{"firmware_id": {number}}}',
+                                  headers={"content-type": "application/json"})
+    body = problem(answer, 422, "firmware_id")
+    assert body["errors"][0]["message"] == "must be between 1 and 2147483647"
+    for path, field in (("/devices", "limit"), (f"/devices/{device.id}/telemetry?name=x", "points")):
+        body = problem(operator.client.get(path, params=({"name": "x"} if "name" in path else {}) | {field: number}), 422, field)
+        assert body["errors"][0]["message"].startswith("must be between 1 and ")
+
+
+# The chip
+
+
+def test_the_chip_as_the_device_tells_it(make_device):
+    known, unknown = make_device(chip="esp32"), make_device(chip=None)
+    assert known.get()["chip_reported"] is None
+    for device in (known, unknown):
+        assert device.connect() == 0
+        device.status(chip="esp32s3")
+        device.wait(lambda d: d["chip_reported"] == "esp32s3")
+    assert known.get()["chip"] == "esp32" and unknown.get()["chip"] == "esp32s3"
+    assert "reports the chip esp32s3" in known.account.client.get(f"/devices/{known.id}/explain").json()["explanation"]
+    changed = known.account.client.patch(f"/devices/{known.id}", json={"chip": None}).json()
+    assert changed["chip"] == changed["chip_reported"] == "esp32s3"
 
 
 def test_status_of_a_device_never_heard_of(user):
@@ -253,6 +308,19 @@ def test_logs_since(otad, operator, device):
 
 
 # Telemetry
+
+
+def test_points_begin_at_round_instants(otad, operator, device):
+    otad.psql(f"insert into telemetry (device_id, at, fields) select {device.id}, date_trunc('day', now()) + i * "
+              f"interval '10 s', '{{\"rssi\": [1, -60, -60, -60]}}' from generate_series(0, 8639) i")
+    day = otad.psql("select to_char(date_trunc('day', now() at time zone 'utc'), 'YYYY-MM-DD')")
+    query = {"name": "rssi", "from": f"{day}T00:00:07Z", "to": f"{day}T23:59:53Z", "points": 100}
+    points = operator.client.get(f"/devices/{device.id}/telemetry", params=query).json()["points"]
+    assert 90 < len(points) <= 100
+    assert points[0]["at"] == query["from"]  # it tells what is since then
+    assert all(point["at"][14:] in ("00:00Z", "15:00Z", "30:00Z", "45:00Z") for point in points[1:])
+    single = operator.client.get(f"/devices/{device.id}/telemetry", params={**query, "points": 1}).json()["points"]
+    assert [point["at"] for point in single] == [query["from"]]
 
 
 def test_telemetry_in_points(otad, operator, device):

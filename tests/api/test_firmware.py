@@ -1,4 +1,5 @@
 """Firmware over HTTP: upload in both forms, lists, download with ranges, deletion."""
+import base64
 import concurrent.futures
 import hashlib
 import pathlib
@@ -43,7 +44,7 @@ def test_upload_tells_what_the_image_says(otad, operator):
     assert firmware | {"id": 0, "uploaded_at": ""} == {
         "id": 0, "version": name, "chip": "esp32s3", "project": "demo-x", "size": 20480, "sha256": digest,
         "elf_sha256": bytes(range(32)).hex(), "secure_version": 3, "idf_version": "v5.2.1", "min_chip_revision": 102,
-        "signature_kind": "none", "file_url": f"{otad.url}/firmware/{firmware['id']}/download",
+        "signature_kind": "none", "release_key": firmware["release_key"], "file_url": f"{otad.url}/firmware/{firmware['id']}/download",
         "notes": "what is new", "uploaded_at": ""}
     assert operator.client.get(f"/firmware/{firmware['id']}").json() == firmware
 
@@ -63,9 +64,11 @@ def test_the_uploader_may_name_the_version(operator):
 
 def test_the_identical_image_again(operator):
     image, firmware = stored(operator)
-    for fields in ({}, {"version": version()}, {"notes": "again"}):
+    for fields in ({}, {"version": firmware["version"]}, {"version": version()}, {"notes": "again"}):
         answer = upload(operator, image, **fields)
         assert answer.status_code == 200 and answer.json()["firmware"] == firmware
+        other = [name for name in fields if fields[name] != firmware[name]]
+        assert [entry["field"] for entry in answer.json().get("ignored", [])] == other
 
 
 def test_the_same_version_with_other_bytes(otad, operator):
@@ -125,6 +128,13 @@ def test_bad_fields(otad, operator, fields, field):
     assert files_of(otad) == before
 
 
+def test_broken_forms_are_told_in_sentences(operator):
+    for content, kind in ((b"--y\r\n", "; boundary=x"), (b"", ""), (b"--x\r\n", "; boundary=x"), (b"--x--z", "; boundary=x")):
+        detail = problem(operator.client.post("/firmware/upload", content=content, headers={
+            "content-type": "multipart/form-data" + kind}), 400)["detail"]
+        assert detail[0].isupper() and detail.endswith("."), detail
+
+
 def test_without_a_file(operator):
     files = {"notes": (None, "x")}
     problem(operator.client.post("/firmware/upload", files=files), 422, "file")
@@ -173,8 +183,14 @@ def test_a_release_signature_is_checked(otad, operator, tmp_path):
     problem(upload(operator, image, version=name, signature=flipped), 422, "signature")
     answer = upload(operator, image, version=name, signature=good)
     assert answer.status_code == 201, answer.text
-    row = otad.psql(f"select release_signature from firmware where id = {answer.json()['firmware']['id']}")
+    firmware = answer.json()["firmware"]
+    row = otad.psql(f"select release_signature from firmware where id = {firmware['id']}")
     assert row == good
+    key = base64.b64decode((otad.var / "keys/release-dev.pub").read_text())
+    assert firmware["release_key"] == hashlib.sha256(key).hexdigest()[:8]
+    otad.psql(f"update firmware set release_signature = null, release_key = null where id = {firmware['id']}")
+    assert operator.client.get(f"/firmware/{firmware['id']}").json() == firmware | {"release_key": None}
+    assert upload(operator, image).json()["firmware"] == firmware  # signed again
     problem(upload(operator, image, signature=foreign), 422, "signature")
 
 

@@ -3,6 +3,7 @@ import base64
 import concurrent.futures
 import hashlib
 import json
+import re
 import subprocess
 import time
 
@@ -91,6 +92,132 @@ def test_wrong_chip(operator, device):
     _, firmware = stored(operator, chip="esp32s3")
     problem(start(operator, device, firmware_id=firmware["id"]), 422, "firmware_id")
     problem(start(operator, device, version=firmware["version"]), 422, "version")
+
+
+def test_a_device_of_doubtful_chip_gets_no_update(operator, online):
+    firmware = {chip: stored(operator, chip=chip)[1] for chip in ("esp32", "esp32s3")}
+    online.status(chip="esp32s3")
+    online.wait(lambda d: d["chip_reported"] == "esp32s3")
+    for image in firmware.values():
+        body = problem(start(operator, online, firmware_id=image["id"]), 422, "firmware_id")
+        assert "reports the chip esp32s3" in body["errors"][0]["message"]
+    assert operator.client.patch(f"/devices/{online.id}", json={"chip": "esp32s3"}).status_code == 200
+    problem(start(operator, online, firmware_id=firmware["esp32"]["id"]), 422, "firmware_id")
+    assert start(operator, online, firmware_id=firmware["esp32s3"]["id"]).status_code == 202
+
+
+def test_a_chip_told_after_the_order_ends_it(operator, online):
+    _, firmware = stored(operator)
+    update = started(operator, online, firmware)
+    assert online.offer()["update_id"] == update["id"]
+    online.status(chip="esp32s3")
+    assert "reports the chip esp32s3" in reaches(operator, online, "cancelled")["reason"]
+    cleared(online)
+
+
+def test_a_device_of_unknown_chip_is_offered_nothing_before_it_spoke(otad, operator, make_device):
+    _, firmware = stored(operator)
+    wrong, right, silent = (make_device(chip=None) for _ in range(3))
+    for device in (wrong, right, silent):
+        assert device.connect(will=False) == 0
+        update = started(operator, device, firmware)
+    time.sleep(2.5)  # the outbox looks each second
+    for device in (wrong, right, silent):
+        assert device.messages.empty() and newest(operator, device)["state"] == "pending"
+        assert "held" in operator.client.get(f"/devices/{device.id}/explain").json()["explanation"]
+    wrong.status(chip="esp32s3")
+    right.status(chip="esp32")
+    silent.status()  # what it is it never tells: the offer names the chip, and it judges itself
+    assert "reports the chip esp32s3" in reaches(operator, wrong, "cancelled")["reason"]
+    for device in (right, silent):
+        assert device.offer()["chip"] == "esp32"
+        reaches(operator, device, "offered")
+    time.sleep(1.5)
+    assert all(not message.payload for message in list(wrong.messages.queue))
+
+
+def test_orders_raced_by_the_word_of_another_chip(operator, make_device):
+    _, firmware = stored(operator)
+    for _ in range(10):
+        device = make_device()
+        assert device.connect() == 0
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            told = pool.submit(device.status, chip="esp32s3")
+            answer = start(operator, device, firmware_id=firmware["id"])
+            told.result()
+        device.wait(lambda d: d["chip_reported"] == "esp32s3")
+        if answer.status_code == 202:
+            reaches(operator, device, "cancelled")
+        else:
+            problem(answer, 422, "firmware_id")
+        assert operator.client.get(f"/devices/{device.id}/status").json()["update"] is None
+
+
+def test_the_order_waits_for_what_is_being_learnt_of_the_chip(otad, operator, device):
+    _, firmware = stored(operator)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        told = pool.submit(otad.psql, f"begin; update devices set chip_reported = 'esp32s3' where id = {device.id};"
+                           "select pg_sleep(2); commit")
+        time.sleep(0.7)
+        body = problem(start(operator, device, firmware_id=firmware["id"]), 422, "firmware_id")
+        assert "reports the chip esp32s3" in body["errors"][0]["message"]
+        told.result()
+    assert operator.client.get(f"/devices/{device.id}/updates").json()["items"] == []
+
+
+def test_counters_count_what_entered_a_state(client, operator, device):
+    _, firmware = stored(operator)
+
+    def metrics():
+        text = client.get("/metrics").text
+        assert "# TYPE otad_updates_total counter" in text and "# TYPE otad_updates_under_way gauge" in text
+        return {name: float(value) for name, value in re.findall(r"^(otad_updates_\S+) (\S+)$", text, re.M)}
+    time.sleep(5.1)  # they are counted that often
+    before = metrics()
+    for _ in range(3):
+        started(operator, device, firmware)
+        operator.client.post(f"/devices/{device.id}/update/cancel")
+    started(operator, device, firmware)
+    time.sleep(5.1)
+    after = metrics()
+    grown = {name: after[name] - before[name] for name in after}
+    assert grown['otad_updates_total{state="pending"}'] == 4 and grown['otad_updates_total{state="cancelled"}'] == 3
+    assert grown['otad_updates_under_way{state="pending"}'] + grown['otad_updates_under_way{state="offered"}'] == 1
+    assert operator.client.request("DELETE", f"/devices/{device.id}/delete").status_code == 204
+    time.sleep(5.1)
+    assert all(metrics()[name] >= after[name] for name in after if "total" in name)
+
+
+def test_deletion_beside_a_report_is_no_deadlock(otad, operator, device):
+    """It locked the offer before the update, and a device's report locks them the other way round."""
+    _, firmware = stored(operator)
+    update = operator.client.post(f"/devices/{device.id}/update", json={"firmware_id": firmware["id"]}).json()["update"]
+    wait_for(lambda: otad.psql(f"select published_at from offers where device_id = {device.id}"))
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        report = pool.submit(otad.psql, f"begin; select from updates where id = {update['id']} for update;"
+                             f"select pg_sleep(2); update offers set changed_at = now() where device_id = {device.id}; commit")
+        time.sleep(0.7)
+        assert operator.client.request("DELETE", f"/devices/{device.id}/delete").status_code == 204
+        report.result()
+
+
+def test_a_failing_task_is_logged_once(start_otad):
+    own = start_otad()
+
+    def lines():
+        return [json.loads(line) for line in own.log_path.read_text().splitlines() if '"tasks/updates"' in line]
+    wait_for(lambda: httpx.get(f"{own.url}/readyz").status_code == 200)
+    before = len(lines())
+    own.service("postgresql", "stop")
+    try:
+        wait_for(lambda: len(lines()) > before)
+        time.sleep(6)
+    finally:
+        own.service("postgresql", "start")
+    wait_for(lambda: lines()[-1]["msg"] == "script works again")
+    failed, works = lines()[before:]
+    assert failed["level"] == "warn" and failed["msg"] == "script failed"
+    assert works["level"] == "info" and works["failed"] >= 4
 
 
 def test_a_version_of_several_projects_is_ambiguous(operator, device):

@@ -4,12 +4,12 @@ import random
 import httpx
 
 UNDER_WAY = ("pending", "offered", "downloading", "installing")
-DEVICE = ["id", "device_code", "name", "chip", "tags", "status", "firmware_version", "elf_sha256", "last_seen",
+DEVICE = ["id", "device_code", "name", "chip", "chip_reported", "tags", "status", "firmware_version", "elf_sha256", "last_seen",
           "created_at", "user_id"]
 UPDATE = ["id", "device_id", "firmware_id", "rollout_id", "version", "from_version", "state", "progress", "reason",
           "created_at", "updated_at"]
 FIRMWARE = ["id", "version", "chip", "project", "size", "sha256", "elf_sha256", "secure_version", "idf_version",
-            "min_chip_revision", "signature_kind", "file_url", "notes", "uploaded_at"]
+            "min_chip_revision", "signature_kind", "release_key", "file_url", "notes", "uploaded_at"]
 
 
 def problem(answer, status, field=None):
