@@ -8,7 +8,9 @@ end
 
 local UNDER_WAY = {
   pending = function(_, offer)
-    if offer and offer.held then return "Its offer is held until the device was heard of: nobody has told its chip." end
+    if offer and offer.held then
+      return "Its offer is held until the device was heard of, for nobody has told its chip."
+    end
     return "The offer is signed and waits for the broker to take it."
   end,
   offered = function() return "The offer waits at the broker, or with the device, which has not begun to download." end,
@@ -24,7 +26,8 @@ local ENDED = {
   rejected = "was rejected by the device", timed_out = "timed out", cancelled = "was cancelled",
 }
 
--- device: status, last_seen, firmware_version, chip, chip_reported. update: the newest, or nil. offer: what stands for it, or nil.
+-- device: status, last_seen, firmware_version, chip, chip_reported. update: the newest, or nil. offer: what stands for
+-- it, or nil.
 return function(device, update, offer)
   local parts = {}
   if not update then

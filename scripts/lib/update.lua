@@ -17,7 +17,7 @@ end
 -- known). The offer names the chip, so that a device whose chip is not known here can tell for itself.
 function update.refusal(device, image)
   if device.chip and device.chip_reported and device.chip ~= device.chip_reported then
-    return ("cannot be installed while the device is registered as %s and reports the chip %s: set the chip it has")
+    return ("cannot be installed while the device is registered as %s and reports the chip %s: PATCH its `chip` to what it is")
       :format(device.chip, device.chip_reported)
   end
   if device.chip and device.chip ~= image.chip then
@@ -71,8 +71,8 @@ function update.offer(id, device_id, image)
 end
 
 -- Makes updates to one image, each with its offer, in one statement. devices: list of {id, firmware_version}.
--- Returns the updates made: devices that have one under way, or another chip, are left out. nil and the violation where the image or
--- a device is gone.
+-- Returns the updates made: devices that have one under way, or another chip, are left out. nil and the violation
+-- where the image or a device is gone.
 function update.create(devices, image, rollout_id)
   local list = {}
   for i, row in ipairs(db.all("update_ids", #devices)) do

@@ -57,8 +57,10 @@ end
 local function release(image, version, given)
   if not given then return firmware.sign(image.chip, version, image.sha256) end
   local key = firmware.verify(image.chip, version, image.sha256, given)
-  if not key then refuse("signature", ("is not by a trusted release key over this image, the chip %s and the version %s"):format(
-      image.chip, version)) end
+  if not key then
+    refuse("signature", ("is not by a trusted release key over chip %s, version %s and this image"):format(
+      image.chip, version))
+  end
   return given, key
 end
 
@@ -97,7 +99,8 @@ end
 local function must_not_conflict(image, version)
   local other = db.one("firmware_by_version", image.chip, image.project, version)
   if other and other.sha256 ~= image.sha256 then
-    fail(409, ("Version %s of %s for %s is stored already with other bytes: give this image another version."):format(version, image.project, image.chip))
+    fail(409, ("Version %s of %s for %s is stored already with other bytes: give this image another version."):format(
+      version, image.project, image.chip))
   end
 end
 
@@ -160,7 +163,9 @@ local function delete(req)
   db.transaction(function(tx)
     local row = tx.one("firmware_lock", req.params.id)
     if not row then fail(404) end
-    if tx.one("firmware_needed", row.id).needed then fail(409, "An update under way needs this firmware: wait for its end, or cancel it.") end
+    if tx.one("firmware_needed", row.id).needed then
+      fail(409, "An update under way needs this firmware: wait for its end, or cancel it.")
+    end
     tx.run("firmware_delete", row.id)
     local ok, problem = firmware.remove(row.sha256)
     if not ok and problem ~= "not_found" then

@@ -59,6 +59,3 @@ end $$;
 create trigger updates_inserted after insert on updates for each row execute function count_update();
 create trigger updates_moved after update of state on updates for each row
   when (old.state <> new.state) execute function count_update();
-
--- Lists by chip; firmware is few, devices are many.
-create index devices_chip on devices (chip, id);

@@ -10,11 +10,13 @@ with made as (
   insert into device_credentials (device_id, password_sha256)
   select id, decode($6::text, 'hex') from made
 )
-select id, device_code, name, chip, chip_reported, tags, status, firmware_version, elf_sha256, last_seen, created_at, user_id
+select id, device_code, name, chip, chip_reported, tags, status, firmware_version, elf_sha256, last_seen,
+       created_at, user_id
 from made;
 
 -- name: device_by_id read
-select id, device_code, name, chip, chip_reported, tags, status, firmware_version, elf_sha256, last_seen, created_at, user_id
+select id, device_code, name, chip, chip_reported, tags, status, firmware_version, elf_sha256, last_seen,
+       created_at, user_id
 from devices where id = $1::int and (user_id = $2::int or $3::boolean);
 
 -- name: device_visible read
@@ -28,7 +30,8 @@ from devices where id = $1::int and (user_id = $2::int or $3::boolean);
 -- $1: after this id  $2: how many  $3: chip  $4: tags  $5: status  $6: version  $7: owner
 
 -- name: devices_of_user read
-select id, device_code, name, chip, chip_reported, tags, status, firmware_version, elf_sha256, last_seen, created_at, user_id
+select id, device_code, name, chip, chip_reported, tags, status, firmware_version, elf_sha256, last_seen,
+       created_at, user_id
 from devices
 where user_id = $7::int and id > $1::int
   and ($3::text is null or chip = $3::text) and ($4::jsonb is null or tags @> $4::jsonb)
@@ -36,7 +39,8 @@ where user_id = $7::int and id > $1::int
 order by id limit $2::int;
 
 -- name: devices_all read
-select id, device_code, name, chip, chip_reported, tags, status, firmware_version, elf_sha256, last_seen, created_at, user_id
+select id, device_code, name, chip, chip_reported, tags, status, firmware_version, elf_sha256, last_seen,
+       created_at, user_id
 from devices
 where id > $1::int
   and ($3::text is null or chip = $3::text)
@@ -44,7 +48,8 @@ where id > $1::int
 order by id limit $2::int;
 
 -- name: devices_tagged read
-select id, device_code, name, chip, chip_reported, tags, status, firmware_version, elf_sha256, last_seen, created_at, user_id
+select id, device_code, name, chip, chip_reported, tags, status, firmware_version, elf_sha256, last_seen,
+       created_at, user_id
 from devices
 where tags @> $4::jsonb and id > $1::int
   and ($3::text is null or chip = $3::text)
@@ -58,7 +63,8 @@ update devices
 set name = case when $4::boolean then $5::text else name end, tags = coalesce($6::jsonb, tags),
     chip = case when $7::boolean then coalesce($8::text, chip_reported) else chip end
 where id = $1::int and (user_id = $2::int or $3::boolean)
-returning id, device_code, name, chip, chip_reported, tags, status, firmware_version, elf_sha256, last_seen, created_at, user_id;
+returning id, device_code, name, chip, chip_reported, tags, status, firmware_version, elf_sha256, last_seen,
+          created_at, user_id;
 
 -- name: device_rotate
 -- $4: SHA-256 of the new password, hex
