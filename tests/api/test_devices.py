@@ -321,6 +321,9 @@ def test_points_begin_at_round_instants(otad, operator, device):
     assert all(point["at"][14:] in ("00:00Z", "15:00Z", "30:00Z", "45:00Z") for point in points[1:])
     single = operator.client.get(f"/devices/{device.id}/telemetry", params={**query, "points": 1}).json()["points"]
     assert [point["at"] for point in single] == [query["from"]]
+    month = {"name": "rssi", "from": otad.psql(f"select date '{day}' - 29") + "T00:00:00Z", "to": query["to"], "points": 30}
+    points = operator.client.get(f"/devices/{device.id}/telemetry", params=month).json()["points"]
+    assert points == [{"at": f"{day}T00:00:00Z", "min": -60, "avg": -60, "max": -60}]
 
 
 def test_telemetry_in_points(otad, operator, device):
