@@ -90,6 +90,7 @@ void otad_client_init(struct otad_client *client, const struct otad_config *conf
     fallback(&client->config.backoff, 2 * SECOND);
     fallback(&client->config.clock_wait, 5 * MINUTE);
     fallback(&client->config.confirm_limit, 15 * MINUTE);
+    fallback(&client->config.connect_limit, 2 * MINUTE);
     if (client->config.retries == 0) {
         client->config.retries = 8;
     }
@@ -317,6 +318,7 @@ static bool link_poll(struct otad_client *client, uint64_t now, struct otad_acti
             return false;
         }
         client->connecting = true;
+        client->connect_at = now + client->config.connect_limit;
         session_make(client);
         action->act = OTAD_CONNECT;
         return true;
@@ -342,7 +344,7 @@ static uint32_t wait_time(const struct otad_client *client, uint64_t now)
     if (client->connected) {
         at = least(at, client->heartbeat_at);
         at = client->absent_at ? least(at, client->absent_at) : at;
-    } else if (!client->connecting) {
+    } else {
         at = least(at, client->connect_at);
     }
     if (client->test == OTAD_TEST_RUNNING || client->test == OTAD_TEST_PASSED) {
@@ -357,6 +359,10 @@ void otad_client_poll(struct otad_client *client, uint64_t now, struct otad_acti
     if (client->connected && client->absent_at && now >= client->absent_at) {
         client->absent_at = 0;
         otad_update_cleared(client, now);
+    }
+    if (client->connecting && now >= client->connect_at) {
+        otad_say(client, "warn", "no connection in time", NULL);
+        otad_client_disconnected(client, now);
     }
     test_expire(client, now);
     otad_update_tick(client, now);
@@ -380,6 +386,7 @@ void otad_client_done(struct otad_client *client, uint64_t now, int32_t code)
         test_done(client, now, act == OTAD_CONFIRM, code);
     } else if (act == OTAD_SAVE && code != 0) {
         char why[OTAD_ERROR_MAX + 1];
+        client->record.sequence--; /* whatever became of this copy, the other is the last good one */
         otad_reason("cannot save the state", code, why, sizeof why);
         if (client->stage >= OTAD_REHASH && client->stage <= OTAD_SWITCH) {
             otad_update_fail(client, now, why);

@@ -16,8 +16,8 @@
 
 enum otad_act {
     OTAD_WAIT,    /* nothing to do for wait_ms, unless something happens */
-    OTAD_CONNECT, /* open the MQTT connection, with a will (otad_client_will); ends in connected/disconnected
-                   */
+    OTAD_CONNECT, /* open the MQTT connection anew, with a will (otad_client_will), giving up what there is of
+                     an earlier one; ends in connected/disconnected */
     OTAD_STATUS, /* write it (otad_client_status), publish it with QoS 1, answer with otad_client_published */
     OTAD_LOG,    /* text, level: for the console and the logs topic */
     OTAD_GET,    /* fetch text (a URL) from byte offset on (Range if > 0): response, data..., closed */

@@ -24,6 +24,7 @@ struct otad_config {
     uint32_t backoff;       /* before the first retry of a download, doubled each time, at most 5 min [2 s] */
     uint32_t clock_wait;    /* how long an offer waits for the time to become known [5 min] */
     uint32_t confirm_limit; /* a new image must have passed its self-test and be connected by then [15 min] */
+    uint32_t connect_limit; /* an attempt to connect that has not ended by then is given up [2 min] */
     uint8_t retries;        /* of a download without progress [8] */
 };
 
@@ -91,7 +92,8 @@ struct otad_client {
     struct otad_offer offer; /* the one being worked at, while stage is not IDLE */
     enum otad_stage stage;
     enum otad_test test;
-    uint64_t started, stage_at, test_at, heartbeat_at, connect_at, absent_at, random;
+    uint64_t started, stage_at, test_at, heartbeat_at, absent_at, random;
+    uint64_t connect_at; /* when to connect; while connecting, when to give up */
     uint64_t clock_unix, clock_at; /* the time was clock_unix at now == clock_at; 0: unknown */
 
     int doing; /* enum otad_act whose answer is due, or 0 */

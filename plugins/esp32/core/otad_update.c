@@ -19,6 +19,15 @@ static bool same_update(const struct otad_record *record, const struct otad_offe
     return record->update_id == offer->update_id && memcmp(record->sha256, offer->sha256, OTAD_HASH) == 0;
 }
 
+/* Only times and URL may have changed. */
+static bool renewed(const struct otad_offer *old, const struct otad_offer *offer)
+{
+    return old->update_id == offer->update_id && old->size == offer->size &&
+           old->rollback == offer->rollback && strcmp(old->version, offer->version) == 0 &&
+           memcmp(old->sha256, offer->sha256, OTAD_HASH) == 0 &&
+           memcmp(old->elf_sha256, offer->elf_sha256, OTAD_HASH) == 0;
+}
+
 static bool finished(const struct otad_record *record)
 {
     return record->phase >= OTAD_PHASE_CONFIRMED;
@@ -109,12 +118,12 @@ static void accept(struct otad_client *client, uint64_t unix_s)
         record->slot = client->next;
         record->stale = client->other_bad;
         record->update_id = offer->update_id;
-        record->size = offer->size;
         record->offset = 0;
         memcpy(record->sha256, offer->sha256, OTAD_HASH);
-        memcpy(record->elf_sha256, offer->elf_sha256, OTAD_HASH);
-        memcpy(record->version, offer->version, sizeof record->version);
     }
+    record->size = offer->size;
+    memcpy(record->elf_sha256, offer->elf_sha256, OTAD_HASH);
+    memcpy(record->version, offer->version, sizeof record->version);
     record->phase = OTAD_PHASE_DOWNLOADING;
     /* A time to come must not make every later offer look old. */
     record->issued_at = offer->issued_at < unix_s ? offer->issued_at : unix_s;
@@ -155,6 +164,15 @@ void otad_update_tick(struct otad_client *client, uint64_t now)
     }
 }
 
+/* Tells the result of the update in the record once more. */
+static void repeat(struct otad_client *client)
+{
+    if (client->stage == OTAD_IDLE) {
+        client->record.cleared = false;
+        otad_report_record(client);
+    }
+}
+
 static void good_offer(struct otad_client *client, uint64_t now, const struct otad_offer *offer)
 {
     struct otad_record *record = &client->record;
@@ -164,14 +182,10 @@ static void good_offer(struct otad_client *client, uint64_t now, const struct ot
     if (leaving(client) || (same && client->test != OTAD_TEST_NONE)) {
         client->status_due = true;
     } else if (same ? finished(record) : older) {
-        if (client->stage == OTAD_IDLE) {
-            record->cleared = false;
-            otad_report_record(client);
-        }
+        repeat(client);
         otad_say(client, "info", same ? "offer repeated: " : "older offer ignored: ", offer->version, NULL);
-    } else if (client->stage != OTAD_IDLE && client->offer.update_id == offer->update_id &&
-               memcmp(client->offer.sha256, offer->sha256, OTAD_HASH) == 0) {
-        client->offer = *offer; /* renewed */
+    } else if (client->stage != OTAD_IDLE && renewed(&client->offer, offer)) {
+        client->offer = *offer;
         client->status_due = true;
     } else {
         stop(client);
@@ -210,6 +224,8 @@ void otad_client_offer(struct otad_client *client, uint64_t now, const void *mes
     }
     if (busy) {
         otad_say(client, "error", "offer ignored: ", why, NULL);
+    } else if (finished(&client->record) && client->record.update_id == offer.update_id) {
+        repeat(client); /* the image it brought need not like it: it may trust other keys */
     } else {
         reject(client, offer.update_id, why);
     }
@@ -520,7 +536,7 @@ uint64_t otad_update_deadline(const struct otad_client *client)
 {
     switch (client->stage) {
     case OTAD_HELD:
-        return client->clock_unix == 0 ? client->stage_at : UINT64_MAX;
+        return client->clock_unix == 0 && client->test == OTAD_TEST_NONE ? client->stage_at : UINT64_MAX;
     case OTAD_OPEN:
     case OTAD_BACKOFF:
     case OTAD_LEAVE:

@@ -237,6 +237,11 @@ static int32_t durable(struct board *board, const struct otad_action *action, si
         if (board->save_code) {
             return board->save_code;
         }
+        if (board->torn_saves > 0) {
+            board->torn_saves--;
+            memcpy(board->record[action->copy], action->data, action->len / 2);
+            return 0x1105;
+        }
         board->record_len[action->copy] = action->len;
         memcpy(board->record[action->copy], action->data, action->len * part / of);
         return 0;
@@ -292,6 +297,10 @@ static void perform(struct board *board, const struct otad_action *action)
         return;
     case OTAD_CONNECT:
         assert(otad_client_will(client, text, sizeof text));
+        board->connects++;
+        if (board->deaf) {
+            return;
+        }
         if (board->broker_down) {
             otad_client_disconnected(client, now);
             return;
@@ -337,7 +346,9 @@ static void perform(struct board *board, const struct otad_action *action)
         board->open = false;
         return;
     case OTAD_SELFTEST:
-        otad_client_selftest(client, now, board->selftest);
+        if (!board->selftest_hangs) {
+            otad_client_selftest(client, now, board->selftest);
+        }
         return;
     case OTAD_REBOOT:
         board_boot(board);

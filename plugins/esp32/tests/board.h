@@ -37,9 +37,13 @@ struct board {
     uint64_t first_get_at;
 
     const char *selftest;   /* NULL: passes */
+    bool selftest_hangs;    /* never answers */
     unsigned crashes;       /* boots of a new image that die before the self-test */
     bool broker_down, mute; /* mute: never acknowledges */
+    bool deaf;              /* a connection attempt ends in nothing */
+    unsigned connects;
     int32_t set_boot_code, save_code;
+    unsigned torn_saves; /* so many fail, half written */
     char status_text[1024], offer[OTAD_OFFER_MAX];
     char states_seen[256]; /* every ota.state reported, once each in a row, as "accepted downloading " */
     char logs[4096];

@@ -511,6 +511,61 @@ static void unset_clock(void **state)
     assert_untouched(board, "rejected", "the clock is not set");
 }
 
+static void an_attempt_that_ends_in_nothing_is_given_up(void **state)
+{
+    struct board *board = *state;
+    board->deaf = true;
+    board_boot(board);
+    board_run(board);
+    assert_in_range(board->connects, 3, 20); /* in 10 minutes */
+    assert_int_equal(board->status_text[0], 0);
+    board->deaf = false;
+    board_run(board);
+    assert_non_null(strstr(board->status_text, "online"));
+}
+
+/* The new firmware trusts other keys, or no plain http any more: its own update is not undone by that. */
+static void the_new_image_need_not_like_its_offer(void **state)
+{
+    struct board *board = *state;
+    struct offer_spec spec = offer_spec(17);
+    spec.url = "http://otad.example/ota/t0ken";
+    board->config.trust.allow_http = true;
+    start(board, &spec);
+    assert_string_equal(board_state(board), "confirmed");
+    board->config.trust.allow_http = false;
+    board_boot(board);
+    board_run(board);
+    assert_string_equal(board_state(board), "confirmed");
+    memcpy(board->config.trust.manifest_key[0], bench()->thief_public, 32);
+    board_boot(board);
+    board_run(board);
+    assert_string_equal(board_state(board), "confirmed");
+    spec = offer_spec(18); /* others are refused as ever */
+    board_offer(board, &spec);
+    board_run(board);
+    assert_string_equal(board_state(board), "rejected");
+    assert_non_null(strstr(board->status_text, "\"update_id\":18"));
+}
+
+static void a_renewal_of_another_size_is_another_offer(void **state)
+{
+    struct board *board = *state;
+    struct offer_spec spec = offer_spec(17);
+    board->break_every = 100 * 1000;
+    board_boot(board);
+    board_offer(board, &spec);
+    board_pass(board, 0);
+    board->break_every = 0;
+    spec.hashed = IMAGE; /* the release signature says nothing of the size */
+    spec.size = 50 * 1000;
+    board_offer(board, &spec);
+    board_run(board);
+    assert_untouched(board, "failed", "image longer than declared");
+    assert_int_equal(board->gets, 2);
+    assert_true(board->get_offset == 0 && board->served <= 51 * 1000);
+}
+
 static void secure_version_is_the_boot_loaders_word(void **state)
 {
     struct board *board = *state;
@@ -565,6 +620,9 @@ int main(void)
         CASE(rollback_boots_the_other_slot),
         CASE(jitter_is_bounded_and_steady),
         CASE(unset_clock),
+        CASE(an_attempt_that_ends_in_nothing_is_given_up),
+        CASE(the_new_image_need_not_like_its_offer),
+        CASE(a_renewal_of_another_size_is_another_offer),
         CASE(secure_version_is_the_boot_loaders_word),
         CASE(a_state_that_cannot_be_saved_stops_the_update),
     };

@@ -202,6 +202,48 @@ static void an_offer_waits_for_the_selftest(void **state)
     assert_true(board_runs(board, third));
 }
 
+/* Nothing is due meanwhile: a board that asks without end trips over board_pass's count of turns. */
+static void an_offer_without_a_clock_waits_quietly_for_the_selftest(void **state)
+{
+    struct board *board = *state;
+    struct offer_spec spec = offer_spec(17), next = offer_spec(18);
+    board_boot(board);
+    board_offer(board, &spec);
+    board->mute = true;
+    board_pass(board, 4000);
+    offer_write(board->offer, &next);
+    board->mute = false;
+    board->selftest_hangs = true;
+    board_pass(board, 10 * 1000); /* into the new image */
+    assert_int_equal(board->states[1], BOOT_PENDING);
+    otad_client_clock(&board->client, 0, 0);
+    board_pass(board, 16 * 60 * 1000);
+    assert_non_null(strstr(board->logs, "the self-test took too long"));
+}
+
+static void a_failed_save_leaves_the_other_copy_alone(void **state)
+{
+    struct board *board = *state;
+    struct offer_spec spec = offer_spec(17);
+    board_boot(board);
+    board_offer(board, &spec);
+    board_run(board);
+    board->torn_saves = 1;
+    board_clear(board);
+    board_run(board);
+    assert_int_equal(board->torn_saves, 0);
+    spec = offer_spec(18);
+    board->cut_at = board->steps + 1; /* the next save, torn by a cut */
+    board->cut = CUT_TORN;
+    board_offer(board, &spec);
+    board_run(board);
+    assert_false(board->on);
+    board->offer[0] = '\0';
+    board_boot(board);
+    board_pass(board, 1000);
+    assert_non_null(strstr(board->status_text, "\"firmware_version\":\"1.3.0\"")); /* only the record knows */
+}
+
 int main(void)
 {
 #define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -215,6 +257,8 @@ int main(void)
         CASE(failed_selftest),
         CASE(not_confirmed_without_a_connection),
         CASE(an_offer_waits_for_the_selftest),
+        CASE(an_offer_without_a_clock_waits_quietly_for_the_selftest),
+        CASE(a_failed_save_leaves_the_other_copy_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
