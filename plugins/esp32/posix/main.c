@@ -44,6 +44,7 @@ static const char help[] =
     "  --max-jitter TIME       longest wait before a download; fixed for a device and an update [0]\n"
     "  --retries N             of a download without progress [8]\n"
     "  --backoff TIME          before the first retry, doubled each time up to 5m [2s]\n"
+    "  --connect-limit TIME    an attempt to reach the broker that has not ended by then is given up [2m]\n"
     "  --confirm-limit TIME    a new image not tested and connected by then is rolled back [15m]\n"
     "  --max-rate BYTES        download speed, a second [unlimited]\n"
     "  --battery PERCENT       [87]\n"
@@ -144,6 +145,7 @@ enum choice {
     MAX_JITTER,
     RETRIES,
     BACKOFF,
+    CONNECT_LIMIT,
     CONFIRM_LIMIT,
     MAX_RATE,
     BATTERY,
@@ -167,6 +169,7 @@ static const struct option long_options[] = {{"config", 1, 0, CONFIG},
                                              {"max-jitter", 1, 0, MAX_JITTER},
                                              {"retries", 1, 0, RETRIES},
                                              {"backoff", 1, 0, BACKOFF},
+                                             {"connect-limit", 1, 0, CONNECT_LIMIT},
                                              {"confirm-limit", 1, 0, CONFIRM_LIMIT},
                                              {"max-rate", 1, 0, MAX_RATE},
                                              {"battery", 1, 0, BATTERY},
@@ -214,6 +217,8 @@ static bool take_option(struct arguments *arguments, int option, char *value)
         return options->config.retries > 0;
     case BACKOFF:
         return parse_time(value, &options->config.backoff) && options->config.backoff > 0;
+    case CONNECT_LIMIT:
+        return parse_time(value, &options->config.connect_limit) && options->config.connect_limit > 0;
     case CONFIRM_LIMIT:
         return parse_time(value, &options->config.confirm_limit) && options->config.confirm_limit > 0;
     case MAX_RATE:

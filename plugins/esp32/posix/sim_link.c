@@ -62,17 +62,10 @@ static int on_message(void *context, char *topic, int topic_len, MQTTAsync_messa
     return 1;
 }
 
-struct sim_link *sim_link_new(struct sim_loop *loop, const struct sim_registration *registration,
-                              const char *ca_file, const struct sim_link_events *events, void *arg)
+static void make_client(struct sim_link *link)
 {
+    const struct sim_registration *registration = link->registration;
     char uri[512];
-    struct sim_link *link = calloc(1, sizeof *link);
-    if (!link) {
-        abort();
-    }
-    *link = (struct sim_link){
-        .loop = loop, .registration = registration, .events = events, .arg = arg, .status_token = -1};
-    link->ca_file = ca_file ? strdup(ca_file) : NULL;
     snprintf(uri, sizeof uri, "%s://%s:%d", registration->tls ? "ssl" : "tcp", registration->host,
              registration->port);
     if (MQTTAsync_create(&link->client, uri, registration->client_id, MQTTCLIENT_PERSISTENCE_NONE, NULL) !=
@@ -80,6 +73,19 @@ struct sim_link *sim_link_new(struct sim_loop *loop, const struct sim_registrati
         MQTTAsync_setCallbacks(link->client, link, on_lost, on_message, NULL) != MQTTASYNC_SUCCESS) {
         abort();
     }
+}
+
+struct sim_link *sim_link_new(struct sim_loop *loop, const struct sim_registration *registration,
+                              const char *ca_file, const struct sim_link_events *events, void *arg)
+{
+    struct sim_link *link = calloc(1, sizeof *link);
+    if (!link) {
+        abort();
+    }
+    *link = (struct sim_link){
+        .loop = loop, .registration = registration, .events = events, .arg = arg, .status_token = -1};
+    link->ca_file = ca_file ? strdup(ca_file) : NULL;
+    make_client(link);
     return link;
 }
 
@@ -104,6 +110,12 @@ void sim_link_connect(struct sim_link *link, const char *will)
     MQTTAsync_connectOptions options = MQTTAsync_connectOptions_initializer;
     MQTTAsync_willOptions last = MQTTAsync_willOptions_initializer;
     MQTTAsync_SSLOptions tls = MQTTAsync_SSLOptions_initializer;
+    if (link->state != DOWN) { /* an attempt that ended in nothing */
+        MQTTAsync_destroy(&link->client);
+        sim_loop_forget(link->loop, link);
+        link->status_token = -1;
+        make_client(link);
+    }
     last.topicName = registration->status_topic;
     last.message = will;
     last.qos = 1;

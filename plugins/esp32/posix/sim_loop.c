@@ -49,14 +49,6 @@ struct sim_loop *sim_loop_new(void)
     return loop;
 }
 
-void sim_loop_free(struct sim_loop *loop)
-{
-    curl_multi_cleanup(loop->curl);
-    pthread_mutex_destroy(&loop->lock);
-    free(loop->devices);
-    free(loop);
-}
-
 CURLM *sim_loop_curl(struct sim_loop *loop)
 {
     return loop->curl;
@@ -127,6 +119,17 @@ static struct post *take(struct sim_loop *loop)
     }
     pthread_mutex_unlock(&loop->lock);
     return post;
+}
+
+void sim_loop_free(struct sim_loop *loop)
+{
+    for (struct post *post; (post = take(loop));) {
+        free(post);
+    }
+    curl_multi_cleanup(loop->curl);
+    pthread_mutex_destroy(&loop->lock);
+    free(loop->devices);
+    free(loop);
 }
 
 void sim_loop_turn(struct sim_loop *loop, int max_ms)

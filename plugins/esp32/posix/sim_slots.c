@@ -208,7 +208,11 @@ int32_t sim_slots_begin(struct sim_slots *slots, uint32_t offset)
         return NOT_CONFIRMED;
     }
     slots->fd = open_file(slots, "slot", 1 - slots->running, O_RDWR | O_CREAT);
-    return slots->fd >= 0 && ftruncate(slots->fd, offset) == 0 ? 0 : -1;
+    if (slots->fd >= 0 && ftruncate(slots->fd, offset) == 0) {
+        return 0;
+    }
+    sim_slots_abandon(slots);
+    return -1;
 }
 
 int32_t sim_slots_write(struct sim_slots *slots, uint32_t offset, const void *data, size_t len)

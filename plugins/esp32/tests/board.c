@@ -334,7 +334,8 @@ static void perform(struct board *board, const struct otad_action *action)
         } else {
             bool partial = action->offset > 0 && !board->ignore_range;
             board->at = partial ? action->offset : 0;
-            otad_client_response(client, now, partial ? 206 : 200, partial ? (int64_t)action->offset : -1,
+            otad_client_response(client, now, partial ? 206 : 200,
+                                 partial ? (int64_t)action->offset + board->range_shift : -1,
                                  board->said_total);
         }
         return;

@@ -390,6 +390,25 @@ static void a_changed_file_is_fetched_once_more_whole(void **state)
     assert_non_null(strstr(board->logs, "starting again"));
 }
 
+static void another_range_is_not_taken(void **state)
+{
+    static const int64_t shifts[] = {1, -1, -100 * 1000, INT64_MAX / 2};
+    struct offer_spec spec = offer_spec(17);
+    for (size_t i = 0; i < sizeof shifts / sizeof *shifts; i++) {
+        struct board *board = *state;
+        board_init(board);
+        board->break_every = 100 * 1000;
+        board->range_shift = shifts[i];
+        start(board, &spec);
+        assert_untouched(board, "failed", "answer to another range");
+        board->range_shift = 0;
+        spec.update_id++;
+        board_offer(board, &spec);
+        board_run(board);
+        assert_string_equal(board_state(board), "confirmed");
+    }
+}
+
 static void http_errors(void **state)
 {
     static const struct {
@@ -614,6 +633,7 @@ int main(void)
         CASE(resumes_over_broken_connections),
         CASE(passes_over_what_a_server_without_ranges_repeats),
         CASE(a_changed_file_is_fetched_once_more_whole),
+        CASE(another_range_is_not_taken),
         CASE(http_errors),
         CASE(clear_cancels),
         CASE(a_newer_offer_replaces_the_older),

@@ -135,11 +135,12 @@ class Place:
         if self.clears and b'"state":"confirmed"' in message.payload:
             client.publish("device/42/ota", "", 1, retain=True)
 
-    def register(self, host="localhost"):
+    def register(self, host="localhost", port=None, tls=True, ca=...):
         (self.folder / "registration.json").write_text(json.dumps({
             "device": {"id": 42, "chip": "esp32", "device_code": "bench-1"},
             "credentials": {"username": "device-42", "password": "secret", "client_id": "device-42"},
-            "mqtt": {"host": host, "port": self.mqtts, "tls": True, "ca": (self.folder / "ca.pem").read_text(),
+            "mqtt": {"host": host, "port": port or self.mqtts, "tls": tls,
+                     "ca": (self.folder / "ca.pem").read_text() if ca is ... else ca,
                      "topics": {"status": "device/42/status", "ota": "device/42/ota", "logs": "device/42/logs"}},
             "keys": {"manifest": base64.b64encode(self.manifest_key.public).decode(),
                      "release": [base64.b64encode(self.release_key.public).decode()]}}))
@@ -291,18 +292,61 @@ def test_rollback_action(place):
     assert place.statuses()[-2]["firmware_version"] == "1.2.0" and len(place.http.requests) == 1
 
 
-def test_wrong_host_name_is_refused(place):
-    place.register(host="127.0.0.1")  # the certificate is for localhost
-    with subprocess.Popen(place.device(), stdout=subprocess.PIPE, text=True) as device:
-        time.sleep(2)
+def other_certificate(place, name):
+    openssl(place.folder, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "other.key", "-out", "other.pem",
+            "-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}", "-days", "2")
+    return (place.folder / "other.pem").read_text()
+
+
+@pytest.mark.parametrize("wrong", ["host", "ca", "garbage", "none"])
+def test_a_broker_that_is_not_the_one_meant_is_refused(place, wrong):
+    """The broker's certificate is for localhost and by the CA of the registration."""
+    if wrong == "host":
+        place.register(host="127.0.0.1")
+    else:
+        place.register(ca={"ca": other_certificate(place, "test ca"), "garbage": "no certificate", "none": None}[wrong])
+    place.offer(17)
+    with subprocess.Popen(place.device("--connect-limit", "1s"), stdout=subprocess.PIPE, text=True) as device:
+        time.sleep(2.5)
         device.terminate()
-        assert "connected" not in [line.split(": ", 1)[1].strip() for line in device.stdout]
+        said = [line.split(": ", 1)[1].strip() for line in device.stdout]
+    assert "connected" not in said and "offer received" not in said
+    assert sum(line.startswith("mqtt: ") for line in said) >= 1
     assert place.statuses() == []
 
 
+def test_a_broker_that_never_answers_the_subscription_is_left(place):
+    """Takes CONNECT, says nothing more: the device must not wait for ever."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        listener.settimeout(10)
+        place.register(host="127.0.0.1", port=listener.getsockname()[1], tls=False)
+        with subprocess.Popen(place.device("--connect-limit", "500ms"), stdout=subprocess.PIPE, text=True) as device:
+            open_ones = []
+            try:
+                for _ in range(3):
+                    connection, _ = listener.accept()
+                    open_ones.append(connection)
+                    connection.recv(1000)
+                    connection.sendall(b"\x20\x02\x00\x00")
+            finally:
+                device.terminate()
+                for connection in open_ones:
+                    connection.close()
+            assert device.wait(20) == 0
+            assert "connected" not in [line.split(": ", 1)[1].strip() for line in device.stdout]
+
+
+def test_wrong_host_name_of_the_file_server(place):
+    place.offer(17, url=f"https://127.0.0.1:{place.http.server_port}/ota/token")
+    assert place.run("--exit-when-confirmed", "--retries", "1").returncode == 1
+    assert place.statuses()[-2]["ota"]["state"] == "failed"
+    assert place.http.requests == []
+
+
 def test_foreign_certificate_of_the_file_server(place):
-    openssl(place.folder, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "other.key", "-out", "other.pem",
-            "-subj", "/CN=localhost", "-days", "2")
+    other_certificate(place, "localhost")
     other = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Files)
     other.body, other.requests = NEW, []
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
