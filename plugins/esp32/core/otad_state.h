@@ -93,7 +93,7 @@ struct otad_client {
     enum otad_stage stage;
     enum otad_test test;
     uint64_t started, stage_at, test_at, heartbeat_at, absent_at, random;
-    uint64_t connect_at; /* when to connect; while connecting, when to give up */
+    uint64_t connect_at;           /* when to connect; while connecting, when to give up */
     uint64_t clock_unix, clock_at; /* the time was clock_unix at now == clock_at; 0: unknown */
 
     int doing; /* enum otad_act whose answer is due, or 0 */

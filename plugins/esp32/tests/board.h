@@ -30,10 +30,10 @@ struct board {
     const uint8_t *image; /* what the server has, and what it says of it */
     size_t image_len;
     int64_t said_total;
-    int status;         /* 0: as the range asks */
-    bool ignore_range;  /* answers 200 to a range */
+    int status;          /* 0: as the range asks */
+    bool ignore_range;   /* answers 200 to a range */
     int64_t range_shift; /* answers another range than was asked for */
-    size_t break_every; /* bytes after which a connection breaks; 0: never */
+    size_t break_every;  /* bytes after which a connection breaks; 0: never */
     uint32_t get_offset, gets, served, at;
     uint64_t first_get_at;
 

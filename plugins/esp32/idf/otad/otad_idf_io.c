@@ -10,7 +10,10 @@
 #include <string.h>
 #include <strings.h>
 
-enum { HTTP_TIMEOUT = 15000, SECTOR = 4096 };
+enum {
+    HTTP_TIMEOUT = 15000,
+    HTTP_SLICE = 1000, /* of waiting for a body: the task has other things to do as well */
+};
 
 uint64_t otad_idf_now(void)
 {
@@ -27,7 +30,7 @@ esp_err_t otad_idf_io_open(struct otad_idf_io *io, const char *ca)
     io->ca = ca;
     io->running = esp_ota_get_running_partition();
     io->next = esp_ota_get_next_update_partition(NULL);
-    if (!io->running || !io->next) {
+    if (!io->running || !io->next || io->next == io->running) {
         return ESP_ERR_NOT_FOUND;
     }
     return nvs_open("otad", NVS_READWRITE, &io->nvs);
@@ -155,14 +158,20 @@ void otad_idf_io_get(struct otad_idf_io *io, struct otad_client *client, const c
     }
     int status = esp_http_client_get_status_code(io->http);
     int64_t total = status == 206 || esp_http_client_is_chunked_response(io->http) ? io->range_total : length;
-    otad_client_response(client, otad_idf_now(), status, io->range_start, total);
+    io->heard_at = otad_idf_now();
+    esp_http_client_set_timeout_ms(io->http, HTTP_SLICE);
+    otad_client_response(client, io->heard_at, status, io->range_start, total);
 }
 
 void otad_idf_io_read(struct otad_idf_io *io, struct otad_client *client)
 {
     int len = esp_http_client_read(io->http, (char *)io->buffer, sizeof io->buffer);
+    uint64_t now = otad_idf_now();
     if (len > 0) {
-        otad_client_data(client, otad_idf_now(), io->buffer, (size_t)len);
+        io->heard_at = now;
+        otad_client_data(client, now, io->buffer, (size_t)len);
+    } else if (len == -ESP_ERR_HTTP_EAGAIN && now - io->heard_at < HTTP_TIMEOUT) {
+        return; /* nothing yet */
     } else if (len < 0) {
         closed(io, client, "the connection broke");
     } else {

@@ -14,7 +14,8 @@ struct otad_idf_io {
 
     esp_http_client_handle_t http; /* NULL: no fetch under way */
     int64_t range_start, range_total;
-    uint8_t buffer[4096];
+    uint64_t heard_at; /* when the last bytes of it came */
+    uint8_t buffer[1024];
 };
 
 esp_err_t otad_idf_io_open(struct otad_idf_io *io, const char *ca);
@@ -25,7 +26,7 @@ void otad_idf_io_abandon(struct otad_idf_io *io);
 
 /* Blocks until the head of the answer is there; tells the client of it, or that it failed. */
 void otad_idf_io_get(struct otad_idf_io *io, struct otad_client *client, const char *url, uint32_t offset);
-/* Blocks for the next piece of the body, and tells the client. */
+/* Waits a second at most for the next bytes of the body, and tells the client if some came. */
 void otad_idf_io_read(struct otad_idf_io *io, struct otad_client *client);
 void otad_idf_io_hang_up(struct otad_idf_io *io);
 

@@ -30,7 +30,7 @@ enum {
 
 static const char tag[] = "otad";
 
-enum news { UP, DOWN, OFFER, PUBLISHED, TOUCH };
+enum news { UP, DOWN, OFFER, PUBLISHED, WAKE };
 struct post {
     enum news news;
     uint32_t connection; /* of which it comes; another one's is stale */
@@ -46,6 +46,8 @@ struct otad_idf {
     QueueHandle_t queue;
     esp_mqtt_client_handle_t mqtt; /* NULL: none */
     volatile uint32_t connection;
+    volatile bool missed;  /* an event of the connection did not get into the queue */
+    volatile bool touched; /* by otad_idf_touch */
     bool up;
     int status_message; /* esp-mqtt's id of the status sent last */
     uint32_t status_ticket;
@@ -61,6 +63,7 @@ static void post(struct otad_idf *otad, struct post item)
     if (xQueueSend(otad->queue, &item, pdMS_TO_TICKS(10000)) != pdTRUE) {
         ESP_LOGE(tag, "event lost");
         free(item.offer);
+        otad->missed = true;
     }
 }
 
@@ -125,6 +128,12 @@ static void link_close(struct otad_idf *otad)
     otad->incoming = NULL;
 }
 
+static void link_lost(struct otad_idf *otad)
+{
+    link_close(otad);
+    otad_client_disconnected(&otad->client, otad_idf_now());
+}
+
 static void link_open(struct otad_idf *otad)
 {
     const struct otad_idf_config *config = &otad->config;
@@ -147,8 +156,7 @@ static void link_open(struct otad_idf *otad)
     otad->mqtt = esp_mqtt_client_init(&options);
     if (!otad->mqtt || esp_mqtt_client_register_event(otad->mqtt, MQTT_EVENT_ANY, on_mqtt, otad) != ESP_OK ||
         esp_mqtt_client_start(otad->mqtt) != ESP_OK) {
-        link_close(otad);
-        otad_client_disconnected(&otad->client, otad_idf_now());
+        link_lost(otad);
     }
 }
 
@@ -218,7 +226,7 @@ static void perform(struct otad_idf *otad, const struct otad_action *action)
 static void take(struct otad_idf *otad, const struct post *item)
 {
     uint64_t now = otad_idf_now();
-    if (item->connection != otad->connection && item->news != TOUCH) {
+    if (item->connection != otad->connection) {
         return;
     }
     switch (item->news) {
@@ -227,8 +235,7 @@ static void take(struct otad_idf *otad, const struct post *item)
         otad_client_connected(&otad->client, now);
         return;
     case DOWN:
-        link_close(otad);
-        otad_client_disconnected(&otad->client, now);
+        link_lost(otad);
         return;
     case OFFER:
         otad_client_offer(&otad->client, now, item->offer, item->len);
@@ -238,8 +245,7 @@ static void take(struct otad_idf *otad, const struct post *item)
             otad_client_published(&otad->client, now, otad->status_ticket);
         }
         return;
-    case TOUCH:
-        otad_client_touch(&otad->client, now);
+    case WAKE:
         return;
     }
 }
@@ -255,6 +261,14 @@ static void run(void *arg)
         if (!clock_set && unix_s > YEAR_2025) {
             clock_set = true;
             otad_client_clock(&otad->client, otad_idf_now(), (uint64_t)unix_s);
+        }
+        if (otad->missed) { /* a new connection tells everything anew */
+            otad->missed = false;
+            link_lost(otad);
+        }
+        if (otad->touched) {
+            otad->touched = false;
+            otad_client_touch(&otad->client, otad_idf_now());
         }
         while (otad_client_poll(&otad->client, otad_idf_now(), &action), action.act != OTAD_WAIT) {
             perform(otad, &action);
@@ -384,5 +398,8 @@ fail:
 
 void otad_idf_touch(struct otad_idf *otad)
 {
-    post(otad, (struct post){.news = TOUCH});
+    if (!otad->touched) {
+        otad->touched = true;
+        xQueueSend(otad->queue, &(struct post){.news = WAKE}, 0); /* full: it is awake */
+    }
 }
