@@ -16,7 +16,8 @@ enum {
     START_MS = 2000,       /* the broker's start may wait so long for PostgreSQL */
     STEP_MS = 5,           /* a tick may wait so long for a connection under way */
     FILL_WITHIN_MS = 1000, /* an answer older than this is not passed on to Redis: see shared.h */
-    PORTION = 256,         /* clients re-checked with one question */
+    TURN_MS = 1000, /* one turn of the broker's loop may wait so long for answers, and then for one more */
+    PORTION = 256,  /* clients re-checked with one question */
 };
 
 static const char server_name[] = "otad";
@@ -37,6 +38,7 @@ struct auth {
     bool recheck_all; /* without pauses, until every client was checked once */
     uint64_t recheck_at;
     uint64_t tick_at; /* when the next may do something; 0: none came yet */
+    uint64_t waited;  /* ms for PostgreSQL and Redis in this turn of the broker's loop */
     bool reloading;   /* from SIGHUP to the next tick */
     struct report refusals, outages, kicks, reloads;
 };
@@ -132,6 +134,8 @@ static enum answer check_device(struct auth *auth, int32_t id, const uint8_t has
     if (cache_has(auth->refused, id, hash, now))
         return ANSWER_NO;
 
+    if (auth->waited >= TURN_MS)
+        return ANSWER_NONE;
     bool in_redis = shared_has(auth->shared, id, hash, now);
     enum answer answer = in_redis ? ANSWER_YES : authority_ask(auth->authority, id, hash);
     if (answer == ANSWER_YES)
@@ -140,6 +144,7 @@ static enum answer check_device(struct auth *auth, int32_t id, const uint8_t has
         cache_put(auth->refused, id, hash, now + (uint64_t)auth->options->refused_ttl * 1000);
     if (answer == ANSWER_YES && !in_redis && report_clock() - now < FILL_WITHIN_MS)
         shared_fill(auth->shared, id, hash);
+    auth->waited += report_clock() - now;
     return answer;
 }
 
@@ -197,7 +202,8 @@ int auth_connect(struct auth *auth, struct mosquitto *connection, const char *us
     case ANSWER_NO:
         return refuse(auth, connection, username, "wrong password, or no such device");
     default:
-        report(&auth->outages, MOSQ_LOG_WARNING, "turned %s away: PostgreSQL cannot be asked", username);
+        report(&auth->outages, MOSQ_LOG_WARNING, "turned %s away: PostgreSQL %s", username,
+               auth->waited >= TURN_MS ? "is too slow" : "cannot be asked");
         return MOSQ_ERR_UNKNOWN;
     }
 }
@@ -325,6 +331,7 @@ void auth_tick(struct auth *auth)
 {
     uint64_t now = report_clock();
     auth->reloading = false;
+    auth->waited = 0;
     if (now < auth->tick_at)
         return;
     auth->tick_at = now + TICK_MS;

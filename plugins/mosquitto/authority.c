@@ -3,6 +3,7 @@
 #include "queries.h"
 #include "report.h"
 #include <arpa/inet.h>
+#include <errno.h>
 #include <libpq-fe.h>
 #include <mosquitto.h>
 #include <poll.h>
@@ -79,11 +80,18 @@ static void fail_to_connect(struct authority *a, const char *why)
     a->pause = a->pause * 2 < PAUSE_MOST_MS ? a->pause * 2 : PAUSE_MOST_MS;
 }
 
-/* Waits for the socket, `ms` at most. False: not ready. */
+/* Waits for the socket, `ms` at most. False: not ready. The broker's signals interrupt a plugin too. */
 static bool wait_for(const struct authority *a, short events, int ms)
 {
     struct pollfd fd = {.fd = PQsocket(a->conn), .events = events};
-    return fd.fd >= 0 && poll(&fd, 1, ms) > 0;
+    uint64_t now = report_clock(), until = now + (uint64_t)ms;
+    int ready = -1;
+    errno = 0;
+    while (fd.fd >= 0 && (ready = poll(&fd, 1, (int)(until - now))) < 0 && errno == EINTR) {
+        now = report_clock();
+        now = now < until ? now : until;
+    }
+    return ready > 0;
 }
 
 static void start(struct authority *a, uint64_t now)

@@ -251,6 +251,50 @@ def test_a_locked_table_stalls_it_seldom(broker):
     let_in_again(broker, other, 6)
 
 
+def test_a_signal_while_postgres_is_asked_does_not_lose_it(broker):
+    device = broker.register()
+    lock = subprocess.Popen(["psql", "-X", "-q", broker.pg.url], stdin=subprocess.PIPE, text=True)
+    lock.stdin.write("begin; lock device_credentials in access exclusive mode; select pg_sleep(0.7); commit;\n")
+    lock.stdin.close()
+    time.sleep(0.2)
+    waiting = Client(broker.mosquitto, f"device-{device}", broker.passwords[device])
+    broker.clients.append(waiting)
+    for _ in range(3):
+        time.sleep(0.1)
+        broker.mosquitto.process.send_signal(1)
+    assert waiting.connected() == 0
+    lock.wait(20)
+    assert "lost" not in broker.mosquitto.text()
+
+
+def test_many_who_come_while_postgres_is_slow_do_not_stall_the_others_in_turn(broker):
+    """Each question takes 0.4 s, within the time-out: those who come at once must not be served one after the other
+    before anybody else gets a turn."""
+    broker.mosquitto.stop()
+    replace(broker.mosquitto, "recheck_interval 500", "recheck_interval 60000")
+    broker.mosquitto.start()
+    device, *others = broker.register(21)
+    server = otad(broker)
+    client = come_in(broker, device)
+    time.sleep(0.5)  # the first check of all is over
+    broker.pg.sql("alter table device_credentials rename to kept; create view device_credentials as "
+                  "select * from kept where pg_sleep(0.4) is not null")
+    os.kill(broker.mosquitto.process.pid, 19)  # so that all of them come in one turn
+    waiting = [Client(broker.mosquitto, f"device-{number}", broker.passwords[number]) for number in others]
+    broker.clients += waiting
+    time.sleep(0.5)
+    os.kill(broker.mosquitto.process.pid, 18)
+    worst, end = 0, time.monotonic() + 4
+    while time.monotonic() < end:
+        start = time.monotonic()
+        client.publish(f"device/{device}/status", "here")
+        assert server.receive(20) == (f"device/{device}/status", "here")
+        worst = max(worst, time.monotonic() - start)
+        time.sleep(0.01)
+    assert worst < 2.5
+    let_in_again(broker, others[-1], 20)
+
+
 # ---- starting ----
 
 def test_starts_without_services_and_finds_them(broker):
