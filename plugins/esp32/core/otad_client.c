@@ -358,7 +358,7 @@ void otad_client_poll(struct otad_client *client, uint64_t now, struct otad_acti
     *action = (struct otad_action){.act = OTAD_WAIT};
     if (client->connected && client->absent_at && now >= client->absent_at) {
         client->absent_at = 0;
-        otad_update_cleared(client, now);
+        otad_update_cleared(client, false);
     }
     if (client->connecting && now >= client->connect_at) {
         otad_say(client, "warn", "no connection in time", NULL);

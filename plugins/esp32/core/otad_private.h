@@ -22,8 +22,9 @@ bool otad_update_poll(struct otad_client *client, uint64_t now, struct otad_acti
 void otad_update_done(struct otad_client *client, uint64_t now, enum otad_act act, int32_t code);
 /* When to poll again though nothing happens; UINT64_MAX: no such time. */
 uint64_t otad_update_deadline(const struct otad_client *client);
-/* There is no offer, and none was repeated: what is under way ends, what has ended is taken note of. */
-void otad_update_cleared(struct otad_client *client, uint64_t now);
+/* There is no offer: what is under way ends, what has ended is taken note of. `told`: so the server said, and
+ * the update is over; else none came, and should it come yet, it goes on. */
+void otad_update_cleared(struct otad_client *client, bool told);
 void otad_update_fail(struct otad_client *client, uint64_t now, const char *why);
 
 /* --- otad_report.c --- */

@@ -69,13 +69,14 @@ static void reject(struct otad_client *client, uint64_t update_id, const char *w
 }
 
 /* Takes note that the server wants nothing more of the update in the record. */
-static void close_record(struct otad_client *client)
+static void close_record(struct otad_client *client, bool told)
 {
     struct otad_record *record = &client->record;
-    if (record->phase == OTAD_PHASE_NONE || (finished(record) && record->cleared)) {
+    bool cancelled = told && !finished(record);
+    if (record->phase == OTAD_PHASE_NONE || (record->cleared && !cancelled)) {
         return;
     }
-    if (!finished(record)) {
+    if (cancelled) {
         record->phase = OTAD_PHASE_FAILED;
         otad_text_copy(record->error, sizeof record->error, "cancelled");
         otad_say(client, "warn", "update to ", record->version, " cancelled", NULL);
@@ -84,13 +85,13 @@ static void close_record(struct otad_client *client)
     client->save_due = true;
 }
 
-void otad_update_cleared(struct otad_client *client, uint64_t now)
+void otad_update_cleared(struct otad_client *client, bool told)
 {
     if (leaving(client) || (client->test != OTAD_TEST_NONE && client->record.phase == OTAD_PHASE_SWITCHING)) {
         return; /* too late; the result will be reported */
     }
     stop(client);
-    close_record(client);
+    close_record(client, told);
     otad_report_set(client, OTAD_STATE_NONE, 0, NULL);
 }
 
@@ -205,7 +206,7 @@ void otad_client_offer(struct otad_client *client, uint64_t now, const void *mes
     client->absent_at = 0;
     client->offer_present = len > 0;
     if (len == 0) {
-        otad_update_cleared(client, now);
+        otad_update_cleared(client, true);
         return;
     }
     bool busy = client->stage != OTAD_IDLE || client->test != OTAD_TEST_NONE;

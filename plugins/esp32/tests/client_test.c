@@ -93,6 +93,32 @@ static void absent_offer_counts_as_cleared(void **state)
     assert_string_equal(board_state(board), "");
 }
 
+/* A broker that lost what it retained gets it from the server again, later than the device waits. */
+static void an_offer_that_was_only_absent_goes_on(void **state)
+{
+    struct board *board = *state;
+    struct offer_spec spec = offer_spec(17);
+    board->break_every = 100 * 1000;
+    board_boot(board);
+    board_offer(board, &spec);
+    board_pass(board, 0);
+    board->offer[0] = '\0';
+    otad_client_disconnected(&board->client, board->now);
+    board->break_every = 0;
+    board->status = 503;
+    board_pass(board, 60 * 1000);
+    assert_string_equal(board_state(board), "");
+    assert_false(board->open || board->fetching);
+    board_boot(board); /* nor does it speak of it after a restart */
+    board_pass(board, 1000);
+    assert_string_equal(board_state(board), "");
+    board->status = 0;
+    board_offer(board, &spec);
+    board_run(board);
+    assert_string_equal(board_state(board), "confirmed");
+    assert_true(board->get_offset > 60 * 1000);
+}
+
 static void replayed_offer_changes_nothing(void **state)
 {
     struct board *board = *state;
@@ -611,6 +637,7 @@ int main(void)
         CASE(updates_and_clears),
         CASE(repeats_until_cleared),
         CASE(absent_offer_counts_as_cleared),
+        CASE(an_offer_that_was_only_absent_goes_on),
         CASE(replayed_offer_changes_nothing),
         CASE(renumbered_server_is_believed),
         CASE(an_offer_from_the_future_does_not_bar_later_ones),
