@@ -8,7 +8,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PAUSE_FIRST_MS = 1000, PAUSE_MOST_MS = 30000, MARGIN_MS = 5000, HEX_BYTES = 2 * HASH_BYTES };
+enum {
+    PAUSE_FIRST_MS = 1000,
+    PAUSE_MOST_MS = 30000,
+    MARGIN_MS = 5000,
+    REVOKE_MS = 500, /* that revocations may take between two ticks */
+    HEX_BYTES = 2 * HASH_BYTES
+};
 
 struct shared {
     char *host; /* a name, or a socket's path if port is 0; NULL: no Redis */
@@ -17,6 +23,7 @@ struct shared {
     redisContext *redis; /* NULL: not connected */
     uint64_t trusted_at; /* ms */
     uint64_t retry_at, pause;
+    uint64_t revoking; /* ms spent on it since the last tick */
     struct report trouble, news;
 };
 
@@ -127,6 +134,7 @@ static bool succeeds(struct shared *s, redisReply *reply)
 
 void shared_tick(struct shared *s, uint64_t now)
 {
+    s->revoking = 0;
     if (s->host == NULL || s->redis != NULL || now < s->retry_at)
         return;
     struct timeval timeout = timeout_of(s);
@@ -180,7 +188,13 @@ void shared_revoke(struct shared *s, int32_t id)
 {
     if (s->redis == NULL)
         return;
+    if (s->revoking >= REVOKE_MS) {
+        lose(s, "too slow for so many revocations");
+        return;
+    }
+    uint64_t start = report_clock();
     redisReply *reply = command(s, "SET otad:mqtt:%d - EX %d", id, s->ttl);
     if (reply != NULL)
         freeReplyObject(reply);
+    s->revoking += report_clock() - start;
 }

@@ -9,7 +9,8 @@
  * PostgreSQL, have passed: by then whatever was filled before is gone, and every revocation since has been
  * written. Failing to write one breaks the connection, so that the second rule covers it.
  *
- * Calls block for the time-out at most; after a failure Redis is left alone for a while, 30 s at most. */
+ * Calls block for the time-out at most; after a failure Redis is left alone for a while, 30 s at most. Many
+ * revocations at once count as a failure if they take too long together. */
 #pragma once
 #include "cache.h"
 

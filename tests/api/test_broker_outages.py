@@ -2,7 +2,9 @@
 nobody stalls it for long, and a revoked password never comes back."""
 import hashlib
 import os
+import socket
 import subprocess
+import threading
 import time
 
 import pytest
@@ -135,6 +137,46 @@ def test_redis_that_hangs(broker):
     assert worst < 0.5
     broker.rotate(device)
     assert client.lost_within(1)
+
+
+@pytest.fixture
+def slow_redis(broker):
+    """The broker's Redis answers each command after 50 ms, within its time-out."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def pass_on(source, target, delay):
+        while data := source.recv(65536):
+            time.sleep(delay)
+            target.sendall(data)
+        target.close()
+
+    def serve():
+        while True:
+            near, far = listener.accept()[0], socket.create_connection(("127.0.0.1", broker.redis.port))
+            threading.Thread(target=pass_on, args=(near, far, 0), daemon=True).start()
+            threading.Thread(target=pass_on, args=(far, near, 0.05), daemon=True).start()
+
+    threading.Thread(target=serve, daemon=True).start()
+    broker.mosquitto.stop()
+    replace(broker.mosquitto, f"redis://127.0.0.1:{broker.redis.port}", f"redis://127.0.0.1:{listener.getsockname()[1]}")
+    broker.mosquitto.start()
+
+
+def test_deleting_many_while_redis_is_slow_stalls_nobody(broker, slow_redis):
+    device, *others = broker.register(301)
+    server = otad(broker)
+    client = come_in(broker, device)
+    victim = come_in(broker, others[-1])
+    broker.delete(*others)
+    worst, end = 0, time.monotonic() + 3
+    while time.monotonic() < end:
+        start = time.monotonic()
+        client.publish(f"device/{device}/status", "here")
+        assert server.receive(20) == (f"device/{device}/status", "here")
+        worst = max(worst, time.monotonic() - start)
+    assert worst < 1.5
+    assert victim.lost
+    assert attempt(broker, others[-1])[0] == 5
 
 
 # ---- PostgreSQL ----
