@@ -17,15 +17,19 @@ enum {
     STEP_MS = 5,           /* a tick may wait so long for a connection under way */
     FILL_WITHIN_MS = 1000, /* an answer older than this is not passed on to Redis: see shared.h */
     TURN_MS = 1000, /* one turn of the broker's loop may wait so long for answers, and then for one more */
+    ENDED = 16384,  /* devices remembered whose password ended last */
     PORTION = 256,  /* clients re-checked with one question */
 };
 
 static const char server_name[] = "otad";
+static const uint8_t any_password[HASH_BYTES];             /* what stands for it in `ended` */
+static const uint64_t year = UINT64_C(365) * 86400 * 1000; /* longer than a session is kept */
 
 struct auth {
     const struct options *options;
     uint8_t server_hash[HASH_BYTES];
     struct cache *good, *refused;
+    struct cache *ended; /* whose password has ended, until they come in with another */
     struct clients *clients;
     struct authority *authority;
     struct shared *shared;
@@ -77,6 +81,7 @@ static void on_changed(void *arg, int32_t id)
     struct auth *auth = arg;
     cache_drop(auth->good, id);
     cache_drop(auth->refused, id);
+    cache_put(auth->ended, id, any_password, report_clock() + year);
     shared_revoke(auth->shared, id);
     struct client *client = clients_newest(auth->clients, id);
     if (client != NULL)
@@ -91,6 +96,7 @@ struct auth *auth_new(const struct options *options, char *error, size_t error_s
     auth->options = options;
     auth->good = cache_new((size_t)options->cache_size);
     auth->refused = cache_new((size_t)options->refused_size);
+    auth->ended = cache_new(ENDED);
     auth->clients = clients_new();
     auth->authority =
         authority_new(options->database_url, (int)options->database_timeout, &authority_events, auth);
@@ -113,6 +119,7 @@ void auth_free(struct auth *auth)
         shared_free(auth->shared);
     authority_free(auth->authority);
     clients_free(auth->clients);
+    cache_free(auth->ended);
     cache_free(auth->refused);
     cache_free(auth->good);
     sodium_memzero(auth->server_hash, sizeof(auth->server_hash));
@@ -198,6 +205,7 @@ int auth_connect(struct auth *auth, struct mosquitto *connection, const char *us
     switch (check_device(auth, id, hash)) {
     case ANSWER_YES:
         clients_put(auth->clients, id, connection, hash);
+        cache_drop(auth->ended, id);
         return MOSQ_ERR_SUCCESS;
     case ANSWER_NO:
         return refuse(auth, connection, username, "wrong password, or no such device");
@@ -266,7 +274,11 @@ int auth_access(struct auth *auth, struct mosquitto *connection, const struct mo
     int32_t id = rules_device(username);
     if (!rules_device_may(id, access, event->topic, event->payloadlen))
         return MOSQ_ERR_ACL_DENIED;
-    if (access == RULES_WRITE && event->retain && is_will(auth, id, connection)) {
+    if (access != RULES_WRITE || !is_will(auth, id, connection))
+        return MOSQ_ERR_SUCCESS;
+    if (cache_has(auth->ended, id, any_password, report_clock()))
+        return MOSQ_ERR_ACL_DENIED; /* delayed, as MQTT 5 can have it, beyond the end of its password */
+    if (event->retain) {
         mosquitto_broker_publish_copy(NULL, event->topic, (int)event->payloadlen, event->payload, event->qos,
                                       false, NULL);
         return MOSQ_ERR_ACL_DENIED;

@@ -297,6 +297,31 @@ def test_nothing_of_a_device_stays_retained(broker, connect, device, server, ver
     assert hears_nothing(later)
 
 
+@pytest.mark.parametrize("ends", ["not", "rotated", "deleted", "rotated and back"])
+def test_a_delayed_will_ends_with_its_credentials(broker, connect, device, server, ends):
+    """MQTT 5 lets a will wait long after its connection: no word of an old password's holder may come out then."""
+    number = broker.register()
+    delay, expiry = Properties(PacketTypes.WILLMESSAGE), Properties(PacketTypes.CONNECT)
+    delay.WillDelayInterval, expiry.SessionExpiryInterval = 2, 60
+    client = device(number, version=5, properties=expiry, will={
+        "topic": f"device/{number}/status", "payload": "late", "qos": 1, "properties": delay})
+    client.drop()
+    time.sleep(0.5)
+    if ends.startswith("rotated"):
+        broker.rotate(number)
+    elif ends == "deleted":
+        broker.delete(number)
+    if ends == "rotated and back":
+        time.sleep(0.3)
+        client = device(number, version=5, properties=expiry, will={
+            "topic": f"device/{number}/status", "payload": "late", "qos": 1, "properties": delay})
+        client.drop()
+    if ends in ("not", "rotated and back"):
+        assert server.receive(6) == (f"device/{number}/status", "late")
+    else:
+        assert hears_nothing(server, 5)
+
+
 # ---- credentials that end ----
 
 @pytest.mark.parametrize("options", [{}, {"version": 5}, {"transport": "websockets"}, {"clean": False}],
