@@ -255,11 +255,10 @@ static void run(void *arg)
     struct otad_idf *otad = arg;
     struct otad_action action;
     struct post item;
-    bool clock_set = false;
     for (;;) {
         time_t unix_s = time(NULL);
-        if (!clock_set && unix_s > YEAR_2025) {
-            clock_set = true;
+        bool clock_set = unix_s > YEAR_2025;
+        if (clock_set) { /* each time: SNTP may correct what outlived a restart */
             otad_client_clock(&otad->client, otad_idf_now(), (uint64_t)unix_s);
         }
         if (otad->missed) { /* a new connection tells everything anew */
