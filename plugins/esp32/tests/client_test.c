@@ -1,5 +1,5 @@
-/* The client's state machine against a board in memory: updates that work, offers that must be refused,
- * images that are not what was promised. */
+/* The client's state machine against a board in memory: updates that work, offers that must be refused.
+ * What goes wrong on the way of an image: download_test.c. */
 #include "board.h"
 #include <setjmp.h>
 #include <stdarg.h>
@@ -91,32 +91,6 @@ static void absent_offer_counts_as_cleared(void **state)
     otad_client_disconnected(&board->client, board->now);
     board_run(board);
     assert_string_equal(board_state(board), "");
-}
-
-/* A broker that lost what it retained gets it from the server again, later than the device waits. */
-static void an_offer_that_was_only_absent_goes_on(void **state)
-{
-    struct board *board = *state;
-    struct offer_spec spec = offer_spec(17);
-    board->break_every = 100 * 1000;
-    board_boot(board);
-    board_offer(board, &spec);
-    board_pass(board, 0);
-    board->offer[0] = '\0';
-    otad_client_disconnected(&board->client, board->now);
-    board->break_every = 0;
-    board->status = 503;
-    board_pass(board, 60 * 1000);
-    assert_string_equal(board_state(board), "");
-    assert_false(board->open || board->fetching);
-    board_boot(board); /* nor does it speak of it after a restart */
-    board_pass(board, 1000);
-    assert_string_equal(board_state(board), "");
-    board->status = 0;
-    board_offer(board, &spec);
-    board_run(board);
-    assert_string_equal(board_state(board), "confirmed");
-    assert_true(board->get_offset > 60 * 1000);
 }
 
 static void replayed_offer_changes_nothing(void **state)
@@ -313,152 +287,6 @@ static void bad_offers_do_not_disturb_an_update(void **state)
     assert_string_equal(board->states_seen, "accepted downloading verifying rebooting confirmed ");
 }
 
-static void bit_flips_in_the_image(void **state)
-{
-    static const size_t places[] = {0, 12, 0x20, 0x20 + 144, 300, 100000, IMAGE - 1};
-    static uint8_t image[IMAGE];
-    struct offer_spec spec = offer_spec(17);
-    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
-        struct board *board = *state;
-        memcpy(image, bench()->fresh, IMAGE);
-        image[places[i]] ^= 4;
-        board->image = image;
-        start(board, &spec);
-        assert_untouched(board, "failed", "image");
-        assert_int_equal(board->active, 0);
-        assert_false(board->open || board->fetching);
-        board_init(board);
-    }
-}
-
-static void longer_than_declared(void **state)
-{
-    static uint8_t image[IMAGE + 5000];
-    struct board *board = *state;
-    struct offer_spec spec = offer_spec(17);
-    memcpy(image, bench()->fresh, IMAGE);
-    memset(image + IMAGE, 0x55, 5000);
-    board->image = image;
-    board->image_len = sizeof image;
-    start(board, &spec);
-    assert_untouched(board, "failed", "image longer than declared");
-    assert_true(board->served <= IMAGE + 1000);
-    for (size_t i = IMAGE; i < SLOT; i++) {
-        assert_int_equal(board->flash[1][i], 0xFF);
-    }
-    board_init(board);
-    board->said_total = IMAGE + 1;
-    start(board, &spec);
-    assert_untouched(board, "failed", "image longer than declared");
-    assert_int_equal(board->flash[1][0], 0xFF);
-}
-
-static void shorter_than_declared_is_retried_then_fails(void **state)
-{
-    struct board *board = *state;
-    struct offer_spec spec = offer_spec(17);
-    board->image_len = IMAGE - 1;
-    board->config.retries = 3;
-    start(board, &spec);
-    assert_untouched(board, "failed", "connection closed early");
-    assert_int_equal(board->gets, 4);
-}
-
-static void resumes_over_broken_connections(void **state)
-{
-    struct board *board = *state;
-    struct offer_spec spec = offer_spec(17);
-    board->break_every = 7000;
-    board->config.retries = 12; /* without 64 KiB of progress */
-    board->config.backoff = 1;
-    start(board, &spec);
-    assert_string_equal(board_state(board), "confirmed");
-    assert_int_equal(board->gets, IMAGE / 7000 + 1);
-}
-
-static void passes_over_what_a_server_without_ranges_repeats(void **state)
-{
-    struct board *board = *state;
-    struct offer_spec spec = offer_spec(17);
-    board->break_every = 200 * 1000;
-    board->ignore_range = true;
-    board->config.retries = 2;
-    start(board, &spec);
-    assert_string_equal(board_state(board), "failed"); /* it never gets past 200 kB */
-    assert_int_equal(board->gets, 3);
-    board_init(board);
-    board->break_every = 200 * 1000;
-    board->ignore_range = true;
-    board_boot(board);
-    board_offer(board, &spec);
-    board_pass(board, 0);
-    board->break_every = 0;
-    board_run(board);
-    assert_string_equal(board_state(board), "confirmed");
-}
-
-static void a_changed_file_is_fetched_once_more_whole(void **state)
-{
-    static uint8_t other[IMAGE];
-    struct board *board = *state;
-    struct offer_spec spec = offer_spec(17);
-    memcpy(other, bench()->fresh, IMAGE);
-    memset(other + 1000, 7, 50 * 1000);
-    board->image = other;
-    board->break_every = 100 * 1000;
-    board_boot(board);
-    board_offer(board, &spec);
-    board_pass(board, 0);
-    board->break_every = 0;
-    board->image = bench()->fresh;
-    board_run(board);
-    assert_string_equal(board_state(board), "confirmed");
-    assert_non_null(strstr(board->logs, "starting again"));
-}
-
-static void another_range_is_not_taken(void **state)
-{
-    static const int64_t shifts[] = {1, -1, -100 * 1000, INT64_MAX / 2};
-    struct offer_spec spec = offer_spec(17);
-    for (size_t i = 0; i < sizeof shifts / sizeof *shifts; i++) {
-        struct board *board = *state;
-        board_init(board);
-        board->break_every = 100 * 1000;
-        board->range_shift = shifts[i];
-        start(board, &spec);
-        assert_untouched(board, "failed", "answer to another range");
-        board->range_shift = 0;
-        spec.update_id++;
-        board_offer(board, &spec);
-        board_run(board);
-        assert_string_equal(board_state(board), "confirmed");
-    }
-}
-
-static void http_errors(void **state)
-{
-    static const struct {
-        int status;
-        unsigned gets;
-        const char *error;
-    } cases[] = {{404, 1, "HTTP 404"},
-                 {302, 1, "HTTP 302"},
-                 {416, 1, "HTTP 416"},
-                 {503, 9, "HTTP 503"},
-                 {429, 9, "HTTP 429"}};
-    struct offer_spec spec = offer_spec(17);
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct board *board = *state;
-        board_init(board);
-        board->status = cases[i].status;
-        board_boot(board);
-        board_offer(board, &spec);
-        board_pass(board, 60 * 60 * 1000);
-        assert_untouched(board, "failed", cases[i].error);
-        assert_int_equal(board->gets, cases[i].gets);
-    }
-}
-
 static void clear_cancels(void **state)
 {
     struct board *board = *state;
@@ -593,24 +421,6 @@ static void the_new_image_need_not_like_its_offer(void **state)
     assert_non_null(strstr(board->status_text, "\"update_id\":18"));
 }
 
-static void a_renewal_of_another_size_is_another_offer(void **state)
-{
-    struct board *board = *state;
-    struct offer_spec spec = offer_spec(17);
-    board->break_every = 100 * 1000;
-    board_boot(board);
-    board_offer(board, &spec);
-    board_pass(board, 0);
-    board->break_every = 0;
-    spec.hashed = IMAGE; /* the release signature says nothing of the size */
-    spec.size = 50 * 1000;
-    board_offer(board, &spec);
-    board_run(board);
-    assert_untouched(board, "failed", "image longer than declared");
-    assert_int_equal(board->gets, 2);
-    assert_true(board->get_offset == 0 && board->served <= 51 * 1000);
-}
-
 static void secure_version_is_the_boot_loaders_word(void **state)
 {
     struct board *board = *state;
@@ -637,7 +447,6 @@ int main(void)
         CASE(updates_and_clears),
         CASE(repeats_until_cleared),
         CASE(absent_offer_counts_as_cleared),
-        CASE(an_offer_that_was_only_absent_goes_on),
         CASE(replayed_offer_changes_nothing),
         CASE(renumbered_server_is_believed),
         CASE(an_offer_from_the_future_does_not_bar_later_ones),
@@ -654,14 +463,6 @@ int main(void)
         CASE(plain_http_only_where_allowed),
         CASE(malformed_is_only_logged),
         CASE(bad_offers_do_not_disturb_an_update),
-        CASE(bit_flips_in_the_image),
-        CASE(longer_than_declared),
-        CASE(shorter_than_declared_is_retried_then_fails),
-        CASE(resumes_over_broken_connections),
-        CASE(passes_over_what_a_server_without_ranges_repeats),
-        CASE(a_changed_file_is_fetched_once_more_whole),
-        CASE(another_range_is_not_taken),
-        CASE(http_errors),
         CASE(clear_cancels),
         CASE(a_newer_offer_replaces_the_older),
         CASE(rollback_boots_the_other_slot),
@@ -669,7 +470,6 @@ int main(void)
         CASE(unset_clock),
         CASE(an_attempt_that_ends_in_nothing_is_given_up),
         CASE(the_new_image_need_not_like_its_offer),
-        CASE(a_renewal_of_another_size_is_another_offer),
         CASE(secure_version_is_the_boot_loaders_word),
         CASE(a_state_that_cannot_be_saved_stops_the_update),
     };
