@@ -232,12 +232,52 @@ static bool read_table(lua_State *L, struct config *config, const char *file, co
     return true;
 }
 
+enum { MOST_INSTRUCTIONS = 10000000, MOST_MEMORY = 16 << 20 };
+
+/* `arg`: the bytes that are left. */
+static void *allocate(void *arg, void *block, size_t before, size_t size)
+{
+    size_t *left = arg, old = block != NULL ? before : 0;
+    void *grown = NULL;
+    if (size > old && size - old > *left)
+        return NULL;
+    if (size == 0)
+        free(block);
+    else if ((grown = realloc(block, size)) == NULL)
+        return NULL;
+    *left = *left + old - size;
+    return grown;
+}
+
+static void on_too_long(lua_State *L, lua_Debug *debug)
+{
+    luaL_where(L, 0);
+    lua_pushliteral(L, "the configuration does not come to its end: is this loop endless?");
+    lua_concat(L, 2);
+    lua_error(L);
+}
+
+/* The message on top of the stack, with the file where it names none ("not enough memory"). */
+static char *file_error(lua_State *L, const char *file)
+{
+    const char *text = lua_tostring(L, -1);
+    if (text == NULL)
+        return x_printf("%s: %s", file, luaL_typename(L, -1));
+    return strchr(text, ':') != NULL ? x_strdup(text) : x_printf("%s: %s", file, text);
+}
+
 static bool read_file(struct config *config, const char *file, char **error)
 {
-    lua_State *L = luaL_newstate(); /* without any library: the file is data */
+    size_t left = MOST_MEMORY;
+    lua_State *L = lua_newstate(allocate, &left); /* without any library: the file is data */
     bool ok = false;
-    if (luaL_loadfilex(L, file, "t") != LUA_OK || lua_pcall(L, 0, 1, 0) != LUA_OK)
-        *error = x_printf("%s", lua_tostring(L, -1));
+    if (L == NULL)
+        abort();
+    lua_sethook(L, on_too_long, LUA_MASKCOUNT, MOST_INSTRUCTIONS);
+    bool ran = luaL_loadfilex(L, file, "t") == LUA_OK && lua_pcall(L, 0, 1, 0) == LUA_OK;
+    left = SIZE_MAX / 2; /* from here on nothing catches what fails */
+    if (!ran)
+        *error = file_error(L, file);
     else if (!lua_istable(L, -1))
         *error = x_printf("%s: must return a table", file);
     else
@@ -383,7 +423,16 @@ static bool within_limits(const struct config *config, char **error)
     return true;
 }
 
-struct config *config_load(const char *file, char **error)
+static void move_home(struct config *config, const char *home)
+{
+    char **const paths[] = {&config->var, &config->scripts, &config->sql};
+    for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
+        if (**paths[i] != '/')
+            replace(paths[i], x_printf("%s/%s", home, *paths[i]));
+    }
+}
+
+struct config *config_load(const char *file, const char *home, char **error)
 {
     struct config *config = x_new(struct config);
     for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
@@ -394,6 +443,8 @@ struct config *config_load(const char *file, char **error)
     }
     if ((access(file, F_OK) == 0 || errno != ENOENT) && !read_file(config, file, error))
         goto fail;
+    if (home != NULL)
+        move_home(config, home);
     if (!read_environment(config, error) || !within_limits(config, error))
         goto fail;
     derive(config);

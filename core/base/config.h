@@ -46,9 +46,12 @@ struct config {
     int64_t ingest_flush_interval, telemetry_window, telemetry_keep_days, logs_keep_days;
 };
 
-/* Reads everything. Returns NULL and *error (owned by the caller) naming the key and what is wrong with it.
- */
-struct config *config_load(const char *file, char **error) __attribute__((warn_unused_result));
+/* Reads everything; a missing file is an empty one. `home` is what the relative `var`, `scripts` and `sql` of
+ * defaults and file are under (NULL: the working directory); what a variable names is relative to the working
+ * directory. The file runs as Lua without any function, for 10 million instructions and in 16 MiB at most.
+ * Returns NULL and *error (owned by the caller) naming the key, or the line, and what is wrong with it. */
+struct config *config_load(const char *file, const char *home, char **error)
+    __attribute__((warn_unused_result));
 void config_free(struct config *config);
 
 /* The table of keys, for --help and for scripts. */

@@ -14,7 +14,15 @@ int cli_user(int argc, char **argv);   /* add | role | password | list */
 int cli_keygen(int argc, char **argv); /* --out NAME: writes NAME.key and NAME.pub */
 int cli_sign(int argc, char **argv);   /* --key NAME.key [--version V] FILE: prints a release signature */
 
-/* Where the configuration file is: OTAD_CONFIG, else conf/otad.lua. */
-const char *cli_config_file(void);
-/* Reads it; conf/otad.lua may be missing, a file that was named may not. NULL and *error (the caller's). */
+/* The configuration is the file that OTAD_CONFIG names, which must be there; else conf/otad.lua, which may be
+ * missing. conf/otad.lua and the relative `var`, `scripts` and `sql` of defaults and file are looked for in
+ * the working directory, where that holds conf/otad.lua or sql/queries; else in the tree of OTAD_CONFIG's
+ * file (the directory above its own), else in the tree this program was built in, where those hold
+ * sql/queries. What arguments and variables name is relative to the working directory, always. */
+char *cli_config_file(void); /* the caller's */
+/* NULL and *error (the caller's). */
 struct config *cli_load_config(char **error) __attribute__((warn_unused_result));
+/* Whether `path`, the value of `key`, holds the directory `inside` ("/queries", or "": is one itself). If
+ * not, *error (the caller's) says where that was looked for, why there, and what to do. */
+bool cli_find_directory(const char *key, const char *path, const char *inside, char **error)
+    __attribute__((warn_unused_result));

@@ -13,7 +13,7 @@ bool database_open(struct database *database, const char *command)
 {
     char *error = NULL;
     *database = (struct database){.config = cli_load_config(&error)};
-    if (database->config != NULL) {
+    if (database->config != NULL && cli_find_directory("sql", database->config->sql, "/queries", &error)) {
         char *queries = x_printf("%s/queries", database->config->sql);
         database->statements = pg_statements_load(queries, &error);
         free(queries);

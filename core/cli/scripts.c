@@ -13,12 +13,12 @@
 static const char check_usage[] =
     "usage: otad check [--json] [DIRECTORY]\n"
     "\n"
-    "Loads the scripts of DIRECTORY (scripts) as the server would and lists what is wrong.\n";
+    "Loads the scripts of DIRECTORY [the key scripts] as the server would and lists what is wrong.\n";
 static const char test_usage[] =
     "usage: otad test [--json] [DIRECTORY]\n"
     "\n"
-    "Runs each function of each *_test.lua below DIRECTORY (scripts); one that raises an error\n"
-    "has failed.\n";
+    "Runs each function of each *_test.lua below DIRECTORY [the key scripts]; one that raises an\n"
+    "error has failed.\n";
 
 struct session {
     struct services services;
@@ -54,7 +54,7 @@ static int read_arguments(struct session *session, int argc, char **argv, const 
         fputs(usage, stderr);
         return CLI_USAGE;
     }
-    *directory = optind < argc ? argv[optind] : "scripts";
+    *directory = optind < argc ? argv[optind] : NULL;
     return -1;
 }
 
@@ -83,6 +83,11 @@ static bool load(struct session *session, const char *directory)
     session->runtime.services = &session->services;
     session->runtime.watch.limit = (uint64_t)config->lua_call_timeout;
     watchdog_watch(session->services.watchdog, &session->runtime.watch);
+    if (directory == NULL) {
+        directory = config->scripts;
+        if (!cli_find_directory("scripts", directory, "", &error))
+            goto fail;
+    }
     session->bundle = bundle_read(directory, &error);
     if (session->bundle == NULL)
         goto fail;

@@ -20,31 +20,17 @@
 
 enum { FAST_CRASH = 2, MOST_FAST_CRASHES = 5 }; /* seconds; in a row */
 
-const char *cli_config_file(void)
-{
-    const char *file = getenv("OTAD_CONFIG");
-    return file != NULL && *file != '\0' ? file : "conf/otad.lua";
-}
-
-struct config *cli_load_config(char **error)
-{
-    const char *file = cli_config_file();
-    if (file == getenv("OTAD_CONFIG") && access(file, R_OK) != 0) {
-        *error = x_printf("OTAD_CONFIG: %s: %s", file, strerror(errno));
-        return NULL;
-    }
-    return config_load(file, error);
-}
-
 static int print_help(void)
 {
     size_t count;
     const struct config_key *keys = config_keys(&count);
+    char *file = cli_config_file();
     printf("usage: otad serve\n\n"
            "Serves until SIGTERM. SIGHUP loads the scripts anew. The configuration is %s\n"
            "(OTAD_CONFIG names another file); each key has a variable in the environment, and the same\n"
            "with _FILE names a file that holds the value:\n\n",
-           cli_config_file());
+           file);
+    free(file);
     for (size_t i = 0; i < count; i++) {
         char variable[96];
         config_variable(keys[i].name, variable, sizeof(variable));
@@ -147,9 +133,11 @@ int cli_serve(int argc, char **argv)
         return 2;
     }
     struct config *config = cli_load_config(&error);
-    if (config == NULL) {
+    if (config == NULL || !cli_find_directory("scripts", config->scripts, "", &error) ||
+        !cli_find_directory("sql", config->sql, "/queries", &error)) {
         fprintf(stderr, "otad: %s\n", error);
         free(error);
+        config_free(config);
         return 1;
     }
     int level = log_level_parse(config->log_level);

@@ -18,7 +18,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     char *value = strndup((const char *)data + 1, size - 1);
     config_variable(key->name, variable, sizeof(variable));
     setenv(variable, value, 1);
-    struct config *config = config_load("/nonexistent/otad.lua", &error);
+    struct config *config = config_load("/nonexistent/otad.lua", NULL, &error);
     if ((config == NULL) != (error != NULL))
         abort();
     if (config != NULL &&

@@ -30,7 +30,8 @@ static int setup(void **state)
 static struct config *load(void **state, const char *text)
 {
     char *error = NULL;
-    struct config *config = config_load(scratch_write(*state, "otad.lua", text, strlen(text), 0600), &error);
+    struct config *config =
+        config_load(scratch_write(*state, "otad.lua", text, strlen(text), 0600), NULL, &error);
     if (config == NULL)
         fail_msg("%s", error);
     return config;
@@ -41,7 +42,7 @@ static void refuse(void **state, const char *text, const char *a, const char *b)
 {
     char *error = NULL;
     const char *path = scratch_write(*state, "otad.lua", text, strlen(text), 0600);
-    struct config *config = config_load(path, &error);
+    struct config *config = config_load(path, NULL, &error);
     if (config != NULL)
         fail_msg("taken: %s", text);
     assert_non_null(error);
@@ -53,7 +54,7 @@ static void refuse(void **state, const char *text, const char *a, const char *b)
 static void test_defaults(void **state)
 {
     char *error = NULL;
-    struct config *config = config_load(scratch_path(*state, "absent.lua"), &error);
+    struct config *config = config_load(scratch_path(*state, "absent.lua"), NULL, &error);
     assert_non_null(config);
     assert_int_equal(config->http_port, 8080);
     assert_string_equal(config->public_url, "http://localhost:8080");
@@ -249,9 +250,43 @@ static void test_unreadable_file(void **state)
 {
     char *error = NULL;
     scratch_write(*state, "plain", "", 0, 0600);
-    assert_null(config_load(scratch_path(*state, "plain/otad.lua"), &error));
+    assert_null(config_load(scratch_path(*state, "plain/otad.lua"), NULL, &error));
     assert_non_null(strstr(error, "plain/otad.lua"));
     free(error);
+}
+
+/* Either kept the server from starting, without a word. */
+static void test_a_file_without_end(void **state)
+{
+    refuse(state, "local n = 0\nwhile true do\nn = n + 1\nend\n", "otad.lua:3:", "endless");
+    refuse(state, "local function f()\n  return f()\nend\nreturn f()\n", "otad.lua:2:", "endless");
+    refuse(state, "local s = 'x' while true do s = s .. s end", "otad.lua", "not enough memory");
+    refuse(state, "local t = {} for i = 1, 1e7 do t[i] = {} end", "otad.lua", "not enough memory");
+    struct config *config = load(state, "local n = 0 for i = 1, 1e6 do n = n + 1 end return { workers = 2 }");
+    assert_int_equal(config->workers, 2);
+    config_free(config);
+}
+
+/* What the file says is under the project's directory, what a variable says under the user's. */
+static void test_home(void **state)
+{
+    char *error = NULL;
+    const char *text = "return { scripts = 'mine', sql = '/srv/sql' }";
+    const char *path = scratch_write(*state, "otad.lua", text, strlen(text), 0600);
+    struct config *config = config_load(path, "/home/otad", &error);
+    assert_non_null(config);
+    assert_string_equal(config->scripts, "/home/otad/mine");
+    assert_string_equal(config->sql, "/srv/sql");
+    assert_string_equal(config->var, "/home/otad/var");
+    assert_string_equal(config->auth_jwt_keys, "/home/otad/var/keys/jwt.key");
+    config_free(config);
+    setenv("OTAD_SCRIPTS", "here", 1);
+    setenv("OTAD_VAR", "data", 1);
+    config = config_load(path, "/home/otad", &error);
+    assert_non_null(config);
+    assert_string_equal(config->scripts, "here");
+    assert_string_equal(config->firmware_store, "data/firmware");
+    config_free(config);
 }
 
 int main(void)
@@ -270,6 +305,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_values_from_files, setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(test_what_conf_up_left, setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(test_unreadable_file, setup, scratch_teardown),
+        cmocka_unit_test_setup_teardown(test_a_file_without_end, setup, scratch_teardown),
+        cmocka_unit_test_setup_teardown(test_home, setup, scratch_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -32,7 +32,7 @@ static inline int lab_setup(void **state)
         return -1;
     lab->scratch = scratch;
     snprintf(lab->directory, sizeof(lab->directory), "%s/scripts", lab->scratch->path);
-    lab->config = config_load(scratch_path(lab->scratch, "none"), &error);
+    lab->config = config_load(scratch_path(lab->scratch, "none"), NULL, &error);
     lab->config->lua_call_timeout = 5000; /* sanitized programs are slow; tests of time set less */
     lab->services.config = lab->config;
     lab->services.watchdog = watchdog_new();
