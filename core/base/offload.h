@@ -17,5 +17,5 @@ struct offload_job {
 struct offload *offload_new(size_t threads, size_t queue);
 /* False: the queue is full (answer 503). Any thread. */
 bool offload_submit(struct offload *pool, struct offload_job *job) __attribute__((warn_unused_result));
-size_t offload_depth(struct offload *pool);
-void offload_free(struct offload *pool); /* finishes what was taken, then joins its threads */
+size_t offload_depth(struct offload *pool); /* jobs that no thread has begun */
+void offload_free(struct offload *pool);    /* finishes what was taken, then joins its threads */

@@ -92,6 +92,8 @@ static void add_process(struct scrape *scrape)
         (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
         (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
     long page = sysconf(_SC_PAGESIZE);
+    add_gauge(sum, "otad_offload_waiting", "", "Jobs that wait for a thread of the offload pool",
+              (double)offload_depth(scrape->app->services.offload));
     add_gauge(sum, "process_resident_memory_bytes", "", "Memory in use", (double)resident * (double)page);
     add_gauge(sum, "process_virtual_memory_bytes", "", "Address space", (double)pages * (double)page);
     add_gauge(sum, "process_open_fds", "", "Open descriptors", (double)count_descriptors());
@@ -124,6 +126,8 @@ static void on_scrape(struct letter *letter, struct worker *worker)
               (double)parts->runtime.current->memory);
     add_gauge(scrape->sum, "otad_http_connections", labels, "Open connections",
               (double)guard_connections(parts->guard));
+    add_gauge(scrape->sum, "otad_pg_waiting", labels, "Statements sent and not answered yet",
+              (double)(pg_waiting(parts->runtime.pg) + pg_waiting(parts->ingest_pg)));
     scrape->next++;
     worker_post(scrape->next == app->count ? scrape->asker : app->workers[scrape->next], &scrape->letter);
 }

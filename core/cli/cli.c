@@ -96,11 +96,10 @@ bool cli_find_directory(const char *key, const char *path, const char *inside, c
         bool named = getenv(variable) != NULL || getenv(with_file) != NULL;
         if (*path != '/' && getcwd(here, sizeof(here) - 1) != NULL)
             strcat(here, "/");
-        *error =
-            x_printf("cannot read the directory %s%s: %s\n"
-                     "  It is looked for there because of %s%s. Run otad in the project's directory, or\n"
-                     "  set %s to the project's directory %s.",
-                     here, whole, why, named ? variable : "the key ", named ? "" : key, variable, key);
+        *error = x_printf("cannot read the directory %s%s: %s\n"
+                          "  %s%s names it. Run otad in the project's directory, or set %s to\n"
+                          "  the directory %s of the project.",
+                          here, whole, why, named ? variable : "The key ", named ? "" : key, variable, key);
     }
     free(whole);
     return there;

@@ -21,7 +21,10 @@ bool database_open(struct database *database, const char *command)
     if (database->statements != NULL) {
         database->conn = PQconnectdb(database->config->database_url);
         if (PQstatus(database->conn) != CONNECTION_OK)
-            error = x_printf("cannot reach the database: %s", PQerrorMessage(database->conn));
+            error = x_printf("cannot reach the database: %s"
+                             "  Its address is the key database.url (DATABASE_URL); without one, it is what\n"
+                             "  conf/up left in %s/keys.",
+                             PQerrorMessage(database->conn), database->config->var);
         PQsetNoticeReceiver(database->conn, ignore_notice, NULL);
     }
     if (error == NULL)

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TRANSACTIONS = 2, SESSIONS_RETRY = 500, LONGEST_STOP = 30000, INGEST_DEVICES = 131072 };
+enum { TRANSACTIONS = 2, LONGEST_STOP = 30000, INGEST_DEVICES = 131072 };
 
 /* What every worker must hear about sessions. */
 struct word {
@@ -49,58 +49,14 @@ void parts_revoke(struct app *app, const char *sid)
     tell_all(app, sid, true);
 }
 
-/* The database tells of sessions that ended, here or on another instance. */
-
-static void on_session_ended(struct pg_listener *listener, const char *payload)
+static void on_session_ended(void *arg, const char *sid)
 {
-    parts_revoke(listener->arg, payload);
+    parts_revoke(arg, sid);
 }
 
-static void on_sessions_lost(struct pg_listener *listener)
+static void on_sessions_complete(void *arg, bool complete)
 {
-    struct app *app = listener->arg;
-    app->parts[0]->sessions_heard = false;
-    tell_all(app, "", false);
-}
-
-static void ask_for_sessions(struct app *app);
-
-static void on_recent_sessions(void *arg, const char *err, const PGresult *result)
-{
-    struct app *app = arg;
-    struct parts *parts = app->parts[0];
-    parts->sessions_asked--;
-    if (err != NULL) {
-        timer_set(app->workers[0]->timers, &parts->sessions_retry, SESSIONS_RETRY);
-        return;
-    }
-    for (int i = 0; i < PQntuples(result); i++)
-        parts_revoke(app, PQgetvalue(result, i, 0));
-    if (parts->sessions_heard &&
-        parts->sessions_asked == 0) /* an answer from before the last LISTEN proves nothing */
-        tell_all(app, "", true);
-}
-
-static void on_sessions_retry(struct timer *timer)
-{
-    ask_for_sessions(H2O_STRUCT_FROM_MEMBER(struct parts, sessions_retry, timer)->app);
-}
-
-static void ask_for_sessions(struct app *app)
-{
-    app->parts[0]->sessions_asked++;
-    char life[32];
-    const char *seconds = life;
-    snprintf(life, sizeof(life), "%lld", (long long)(app->config->auth_access_ttl / 1000 + 60));
-    pg_query(app->parts[0]->runtime.pg, pg_statement(app->services.statements, "sessions_revoked_recently"),
-             1, &seconds, on_recent_sessions, app);
-}
-
-static void on_sessions_connected(struct pg_listener *listener)
-{
-    struct app *app = listener->arg;
-    app->parts[0]->sessions_heard = true;
-    ask_for_sessions(app);
+    tell_all(arg, "", complete);
 }
 
 static void on_change(void *arg, struct ingest_change *change)
@@ -205,14 +161,14 @@ static void start_first(struct parts *parts, struct worker *worker)
     parts->offers = offers_new(&offers);
     parts->upkeep = upkeep_new(&upkeep);
     parts->tasks = tasks_new(&parts->runtime);
-    parts->sessions =
-        (struct pg_listener){.statement = pg_statement(app->services.statements, "sessions_listen"),
-                             .on_connected = on_sessions_connected,
-                             .on_notify = on_session_ended,
-                             .on_lost = on_sessions_lost,
-                             .arg = app};
-    parts->sessions_retry.fire = on_sessions_retry;
-    pg_listen(parts->runtime.pg, &parts->sessions);
+    struct session_feed_options sessions = {.worker = worker,
+                                            .pg = parts->runtime.pg,
+                                            .statements = app->services.statements,
+                                            .access_ttl = (uint64_t)config->auth_access_ttl,
+                                            .on_ended = on_session_ended,
+                                            .on_complete = on_sessions_complete,
+                                            .arg = app};
+    parts->sessions = session_feed_new(&sessions);
     reload_watch(app->services.reload, worker);
 }
 
@@ -301,7 +257,8 @@ static void end_waiting(struct parts *parts, struct worker *worker)
     parts->runtime.redis = NULL;
     pg_free(pg);
     pg_free(parts->ingest_pg);
-    timer_cancel(worker->timers, &parts->sessions_retry);
+    if (parts->sessions != NULL)
+        session_feed_free(parts->sessions);
     if (redis != NULL)
         redis_free(redis);
     timers_run(worker->timers, 0); /* what those put off to the next turn */

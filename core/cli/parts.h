@@ -3,6 +3,7 @@
 #include "cli/app.h"
 #include "fleet/ingest.h"
 #include "fleet/offers.h"
+#include "fleet/session_feed.h"
 #include "fleet/upkeep.h"
 #include "lua/tasks.h"
 #include "net/guard.h"
@@ -21,10 +22,7 @@ struct parts {
     struct offers *offers;
     struct upkeep *upkeep;
     struct tasks *tasks;
-    struct pg_listener sessions;
-    bool sessions_heard;     /* notifications of ended sessions arrive */
-    unsigned sessions_asked; /* questions for those that ended before, not yet answered */
-    struct timer sessions_retry;
+    struct session_feed *sessions;
     struct letter open_letter, drain_letter;
     uint64_t give_up; /* clock_ms(): what is not done by then is dropped; 0: not stopping */
     bool quiet;

@@ -76,7 +76,11 @@ static void on_lost(void *context, char *cause)
 
 static void on_connect_failure(void *context, MQTTAsync_failureData5 *data)
 {
-    fail(context, data->message != NULL ? data->message : "refused",
+    const char *refusal = data->reasonCode > 0 ? MQTTReasonCode_toString(data->reasonCode) : NULL;
+    fail(context,
+         refusal != NULL         ? refusal
+         : data->message != NULL ? data->message
+                                 : "refused",
          data->reasonCode != 0 ? (int)data->reasonCode : data->code);
 }
 

@@ -18,7 +18,7 @@ const char redis_failed[] = "redis refused the command";
 
 struct redis_command {
     struct redis *redis;
-    redis_cb cb; /* NULL: forgotten */
+    redis_cb cb;
     void *arg;
     uint64_t started;
     struct timer timer; /* for one that cannot be sent: answered on the next turn */
@@ -256,21 +256,19 @@ static void on_reply(redisAsyncContext *context, void *reply, void *arg)
     if (redis->head == NULL)
         redis->tail = &redis->head;
     redis->in_flight--;
-    if (command->cb != NULL)
-        command->cb(command->arg, err, err == NULL ? answer : NULL);
+    command->cb(command->arg, err, err == NULL ? answer : NULL);
     free(command);
 }
 
 static void on_refused(struct timer *timer)
 {
     struct redis_command *command = H2O_STRUCT_FROM_MEMBER(struct redis_command, timer, timer);
-    if (command->cb != NULL)
-        command->cb(command->arg, redis_unavailable, NULL);
+    command->cb(command->arg, redis_unavailable, NULL);
     free(command);
 }
 
-struct redis_command *redis_command(struct redis *redis, size_t count, const char *const *args,
-                                    const size_t *lengths, redis_cb cb, void *arg)
+void redis_command(struct redis *redis, size_t count, const char *const *args, const size_t *lengths,
+                   redis_cb cb, void *arg)
 {
     struct redis_command *command = x_new(struct redis_command);
     command->redis = redis;
@@ -282,15 +280,9 @@ struct redis_command *redis_command(struct redis *redis, size_t count, const cha
             REDIS_OK) {
         command->timer.fire = on_refused;
         timer_set(redis->worker->timers, &command->timer, 0);
-        return command;
+        return;
     }
     *redis->tail = command;
     redis->tail = &command->next;
     redis->in_flight++;
-    return command;
-}
-
-void redis_forget(struct redis_command *command)
-{
-    command->cb = NULL;
 }

@@ -19,7 +19,5 @@ typedef void (*redis_cb)(void *arg, const char *err, const redisReply *reply);
 struct redis *redis_new(struct worker *worker, const char *url);
 void redis_free(struct redis *redis); /* what waits fails, now */
 bool redis_ready(const struct redis *redis);
-/* The handle is good until the callback. */
-struct redis_command *redis_command(struct redis *redis, size_t count, const char *const *args,
-                                    const size_t *lengths, redis_cb cb, void *arg);
-void redis_forget(struct redis_command *command);
+void redis_command(struct redis *redis, size_t count, const char *const *args, const size_t *lengths,
+                   redis_cb cb, void *arg);

@@ -99,9 +99,16 @@ static const char *store_error(const char *err)
                                         : "failed";
 }
 
+static void release_stored(void *owner)
+{
+    blob_release(owner);
+}
+
+/* What the store answered: nil and a name of what went wrong, the image that was opened, or true. */
 static int store_done(lua_State *L, int status, lua_KContext context)
 {
-    const struct stored *stored = lua_touserdata(L, -1);
+    struct stored *stored = lua_touserdata(L, -1);
+    struct blob *blob = stored->blob;
     if (stored->err == store_error_busy)
         return fail_raise(L, 503, "The server has too much work of this kind.");
     if (stored->err != NULL) {
@@ -109,55 +116,12 @@ static int store_done(lua_State *L, int status, lua_KContext context)
         lua_pushstring(L, store_error(stored->err));
         return 2;
     }
-    lua_pushboolean(L, 1);
-    return 1;
-}
-
-static void on_put(void *arg, const char *err, const char *sha256)
-{
-    struct stored stored = {err, NULL};
-    coroutine_resume_with(arg, &stored);
-}
-
-/* firmware.store(blob). The blob stays at 1, alive, while this waits. */
-static int store(lua_State *L)
-{
-    const struct blob_view *view = blob_check(L, 1);
-    struct runtime *runtime = runtime_of(L);
-    fail_unless_there(L, runtime->services->store, "firmware.store");
-    store_put(runtime->services->store, runtime->worker, view->data, view->len, on_put, coroutine_to_wait(L));
-    return lua_yieldk(L, 0, 0, store_done);
-}
-
-static void on_removed(void *arg, const char *err)
-{
-    struct stored stored = {err, NULL};
-    coroutine_resume_with(arg, &stored);
-}
-
-/* firmware.remove(sha256) */
-static int remove_image(lua_State *L)
-{
-    const char *name = luaL_checkstring(L, 1);
-    struct runtime *runtime = runtime_of(L);
-    fail_unless_there(L, runtime->services->store, "firmware.remove");
-    store_delete(runtime->services->store, runtime->worker, name, on_removed, coroutine_to_wait(L));
-    return lua_yieldk(L, 0, 0, store_done);
-}
-
-static void release_stored(void *owner)
-{
-    blob_release(owner);
-}
-
-static int open_done(lua_State *L, int status, lua_KContext context)
-{
-    struct stored *stored = lua_touserdata(L, -1);
-    if (stored->err != NULL)
-        return store_done(L, status, context);
-    struct blob *blob = stored->blob;
-    blob_push_foreign(L, blob->data, blob->size, release_stored, blob);
-    stored->blob = NULL; /* taken */
+    if (blob == NULL) {
+        lua_pushboolean(L, 1);
+    } else {
+        blob_push_foreign(L, blob->data, blob->size, release_stored, blob);
+        stored->blob = NULL; /* taken */
+    }
     return 1;
 }
 
@@ -168,14 +132,47 @@ static void on_opened(void *arg, const char *err, struct blob *blob)
     blob_release(stored.blob); /* not taken: no memory left for it */
 }
 
+static void on_removed(void *arg, const char *err)
+{
+    on_opened(arg, err, NULL);
+}
+
+static void on_put(void *arg, const char *err, const char *sha256)
+{
+    on_opened(arg, err, NULL);
+}
+
+static struct store *store_of(lua_State *L, const char *function)
+{
+    struct store *images = runtime_of(L)->services->store;
+    fail_unless_there(L, images, function);
+    return images;
+}
+
+/* firmware.store(blob). The blob stays at 1, alive, while this waits. */
+static int store(lua_State *L)
+{
+    const struct blob_view *view = blob_check(L, 1);
+    store_put(store_of(L, "firmware.store"), runtime_of(L)->worker, view->data, view->len, on_put,
+              coroutine_to_wait(L));
+    return lua_yieldk(L, 0, 0, store_done);
+}
+
+/* firmware.remove(sha256) */
+static int remove_image(lua_State *L)
+{
+    const char *name = luaL_checkstring(L, 1);
+    store_delete(store_of(L, "firmware.remove"), runtime_of(L)->worker, name, on_removed,
+                 coroutine_to_wait(L));
+    return lua_yieldk(L, 0, 0, store_done);
+}
+
 /* firmware.open(sha256) */
 static int open_image(lua_State *L)
 {
     const char *name = luaL_checkstring(L, 1);
-    struct runtime *runtime = runtime_of(L);
-    fail_unless_there(L, runtime->services->store, "firmware.open");
-    store_open(runtime->services->store, runtime->worker, name, on_opened, coroutine_to_wait(L));
-    return lua_yieldk(L, 0, 0, open_done);
+    store_open(store_of(L, "firmware.open"), runtime_of(L)->worker, name, on_opened, coroutine_to_wait(L));
+    return lua_yieldk(L, 0, 0, store_done);
 }
 
 /* firmware.verify(chip, version, sha256, signature): key id or nil */

@@ -315,3 +315,23 @@ def test_the_manifest_key_alone_installs_nothing(start_otad, tmp_path):
         assert update["state"] == "rejected" and "release" in update["reason"]
     finally:
         simulated.stop()
+
+
+def test_it_says_what_is_wrong(system, owner, tmp_path):
+    """A refused password was "refused (code 5)", a directory that cannot be made had no reason."""
+    simulated = Simulated(system, owner, tmp_path)
+    wrong = {**simulated.device.registration}
+    wrong["credentials"] = {**wrong["credentials"], "password": "x" * 43}
+    simulated.registration.write_text(json.dumps(wrong))
+    simulated.start()
+    try:
+        simulated.says("not authorized")
+    finally:
+        simulated.stop()
+    (tmp_path / "file").write_text("")
+    done = subprocess.run([BUILD / "otad-device", "--config", simulated.registration, "--state", tmp_path / "file/state"],
+                          capture_output=True, text=True, timeout=20)
+    assert done.returncode == 1 and "cannot make the state directory: Not a directory" in done.stderr
+    done = subprocess.run([BUILD / "otad-device", "--config", simulated.registration, "--state", tmp_path / "new",
+                           "--initial", tmp_path / "none.bin"], capture_output=True, text=True, timeout=20)
+    assert done.returncode == 1 and "cannot copy the initial image: No such file or directory" in done.stderr

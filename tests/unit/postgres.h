@@ -1,6 +1,8 @@
 /* A PostgreSQL of a test's own: made, started, stopped and removed here; it listens on a socket in its own
  * directory only. Run as root, its processes belong to the user postgres. */
 #pragma once
+#include "io/pg.h"
+#include "scratch.h"
 #include <fcntl.h>
 #include <ftw.h>
 #include <glob.h>
@@ -117,4 +119,28 @@ static inline struct postgres *postgres_new(void)
         return pg;
     print_message("PostgreSQL does not start: see %s/log\n", pg->directory);
     abort();
+}
+
+/* At the start of a group: the statements of `sql`, and a server; *server is NULL where none is installed. */
+static inline int postgres_begin(const char *sql, struct pg_statements **statements, struct postgres **server)
+{
+    void *scratch;
+    char *error = NULL;
+    if (scratch_setup(&scratch) != 0)
+        return -1;
+    scratch_write(scratch, "test.sql", sql, strlen(sql), 0600);
+    *statements = pg_statements_load(((struct scratch *)scratch)->path, &error);
+    scratch_teardown(&scratch);
+    if (*statements == NULL)
+        print_message("%s\n", error);
+    free(error);
+    *server = *statements == NULL ? NULL : postgres_new();
+    return *statements == NULL;
+}
+
+static inline int postgres_end(struct pg_statements *statements, struct postgres *server)
+{
+    postgres_free(server);
+    pg_statements_free(statements);
+    return 0;
 }

@@ -328,7 +328,9 @@ static int with_registration(struct arguments *arguments, struct sim_registratio
         sim_device_goodbye(device);
         sim_device_free(device);
     } else {
-        fprintf(stderr, "otad-device: %s: %s\n", arguments->options.state, error);
+        int cause = errno;
+        fprintf(stderr, "otad-device: %s: %s%s%s\n", arguments->options.state, error, cause ? ": " : "",
+                cause ? strerror(cause) : "");
     }
     sim_loop_free(loop);
     return code;

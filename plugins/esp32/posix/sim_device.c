@@ -4,6 +4,7 @@
 #include "sim_fetch.h"
 #include "sim_link.h"
 #include "sim_slots.h"
+#include <errno.h>
 #include <sodium.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -395,9 +396,11 @@ struct sim_device *sim_device_new(struct sim_loop *loop, const struct sim_option
         *error = write_ca(device);
     }
     if (*error) {
+        int cause = errno;
         sim_slots_close(&device->slots);
         free(device->ca_file);
         free(device);
+        errno = cause;
         return NULL;
     }
     boot(device, "power_on");

@@ -26,7 +26,7 @@ struct sim_options {
     void *arg;
 };
 
-/* NULL: *error says why (static text). */
+/* NULL: *error says why (static text), errno what the system said, or 0. */
 struct sim_device *sim_device_new(struct sim_loop *loop, const struct sim_options *options,
                                   const char **error);
 /* As pulling the plug, but that the connection is closed in good order. */

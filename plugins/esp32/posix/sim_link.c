@@ -25,14 +25,36 @@ static void on_connected(void *context, MQTTAsync_successData *data)
     sim_loop_post(link->loop, link, SIM_CONNECTED, 0, NULL, 0);
 }
 
-static void on_failed(void *context, MQTTAsync_failureData *data)
+static void post_failure(struct sim_link *link, const char *why, int code)
 {
-    struct sim_link *link = context;
-    const char *why = data && data->message ? data->message : "";
     char text[160];
-    int len = snprintf(text, sizeof text, "%s (code %d)", *why ? why : "refused", data ? data->code : 0);
+    int len = snprintf(text, sizeof text, "%s (code %d)", why, code);
     sim_loop_post(link->loop, link, SIM_FAILED, 0, text,
                   (size_t)len < sizeof text ? (size_t)len + 1 : sizeof text);
+}
+
+static const char *reason_of(const MQTTAsync_failureData *data)
+{
+    return data && data->message && *data->message ? data->message : "refused";
+}
+
+static void on_failed(void *context, MQTTAsync_failureData *data)
+{
+    post_failure(context, reason_of(data), data ? data->code : 0);
+}
+
+/* The broker's answer is a return code of MQTT 3.1.1, section 3.2.2.3. */
+static void on_refused(void *context, MQTTAsync_failureData *data)
+{
+    static const char *const answers[] = {NULL,
+                                          "unacceptable protocol version",
+                                          "client id rejected",
+                                          "broker unavailable",
+                                          "bad user name or password",
+                                          "not authorized: wrong password, or the device was deleted"};
+    int code = data ? data->code : 0;
+    bool answered = code > 0 && code < (int)(sizeof answers / sizeof *answers);
+    post_failure(context, answered ? answers[code] : reason_of(data), code);
 }
 
 static void on_subscribed(void *context, MQTTAsync_successData *data)
@@ -133,7 +155,7 @@ void sim_link_connect(struct sim_link *link, const char *will)
     options.will = &last;
     options.ssl = registration->tls ? &tls : NULL;
     options.onSuccess = on_connected;
-    options.onFailure = on_failed;
+    options.onFailure = on_refused;
     options.context = link;
     link->state = CONNECTING;
     if (MQTTAsync_connect(link->client, &options) != MQTTASYNC_SUCCESS) {

@@ -136,6 +136,7 @@ const char *sim_slots_open(struct sim_slots *slots, const char *dir, uint32_t si
     slots->active = 0;
     slots->state[0] = SIM_BOOT_VALID;
     slots->state[1] = SIM_BOOT_UNDEFINED;
+    errno = 0;
     const char *why = initial ? install_initial(slots, initial) : NULL;
     return why ? why : otadata_write(slots) ? NULL : "cannot write the state directory";
 }

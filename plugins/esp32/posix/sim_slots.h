@@ -26,7 +26,7 @@ struct sim_slots {
 };
 
 /* Opens dir, making it at first with the image file `initial` in slot 0 (NULL: empty, as from the factory).
- * Returns NULL, or what is wrong (static text). */
+ * Returns NULL, or what is wrong (static text); errno is then what the system said, or 0. */
 const char *sim_slots_open(struct sim_slots *slots, const char *dir, uint32_t size, const char *initial)
     __attribute__((warn_unused_result));
 void sim_slots_close(struct sim_slots *slots);

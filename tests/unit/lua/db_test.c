@@ -330,21 +330,12 @@ static void test_the_end_with_scripts_under_way(void **state)
 
 static int start(void **state)
 {
-    void *scratch;
-    char *error = NULL;
-    scratch_setup(&scratch);
-    scratch_write(scratch, "test.sql", sql, sizeof(sql) - 1, 0600);
-    statements = pg_statements_load(((struct scratch *)scratch)->path, &error);
-    scratch_teardown(&scratch);
-    server = postgres_new();
-    return statements == NULL;
+    return postgres_begin(sql, &statements, &server);
 }
 
 static int end(void **state)
 {
-    postgres_free(server);
-    pg_statements_free(statements);
-    return 0;
+    return postgres_end(statements, server);
 }
 
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
