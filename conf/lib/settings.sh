@@ -4,7 +4,9 @@
 var=$(realpath -m -- "${OTAD_VAR:-$root/var}")
 build=$(realpath -m -- "${OTAD_BUILD:-$root/build}")
 program=$build/otad
-stop_command="conf/up --stop"
+up_command=$root/conf/up # as one would type it here
+up_command=${up_command#"$PWD"/}
+stop_command="$up_command --stop"
 [ "$var" = "$root/var" ] || stop_command="OTAD_VAR=$(printf %q "${var#"$PWD"/}") $stop_command"
 postgresql_bin=/usr/lib/postgresql/15/bin
 
@@ -34,11 +36,10 @@ quietly() { # NAME COMMAND...
     fi
 }
 
-show_end() { # FILE
-    [ -s "$1" ] || return 0
-    printf '\n--- the end of %s\n' "$1" >&2
-    tail -n 15 -- "$1" | cut -c 1-400 >&2
-    printf -- '---\n\n' >&2
+show_end() { # FILE [BYTES]: what stands behind those, its last 15 lines at most
+    local end
+    end=$(tail -c "+$((${2:-0} + 1))" -- "$1" 2>/dev/null | tail -n 15 | cut -c 1-400)
+    [ -z "$end" ] || printf '\n--- the end of %s\n%s\n---\n\n' "$1" "$end" >&2
 }
 
 # The first of these variables that is set, or the content of the file that NAME_FILE names.
@@ -53,6 +54,20 @@ value_of() { # NAME...
             cat -- "${!file}"
             return
         fi
+    done
+}
+
+port_names=(HTTP HTTPS MQTT MQTTS MQTT_WS PG REDIS)
+check_port_numbers() {
+    local name variable port
+    declare -A whose=()
+    for name in "${port_names[@]}"; do
+        variable=${name,,}_port
+        port=${!variable} variable=OTAD_${name}_PORT
+        [ "$variable $port" != "OTAD_HTTPS_PORT 0" ] || continue # no HTTPS
+        [[ $port =~ ^[1-9][0-9]{0,4}$ ]] && ((port < 65536)) || die "$variable is no port: $port"
+        [ -z "${whose[$port]:-}" ] || die "${whose[$port]} and $variable are the same port: $port"
+        whose[$port]=$variable
     done
 }
 

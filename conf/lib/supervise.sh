@@ -5,7 +5,7 @@
 #   ready       exists while otad has answered /readyz with 200
 #   NAME.down   a wish: the service is to stay stopped (conf/up --service NAME stop); SIGUSR1 says look again
 
-declare -A pids=() started=() delay=() not_before=()
+declare -A pids=() started=() delay=() not_before=() said=() # said: bytes of the log from before the start
 declare -A stop_signals=([postgresql]=INT [redis]=TERM [mosquitto]=TERM [otad]=TERM)
 declare -A patience=([postgresql]=20 [redis]=5 [mosquitto]=5 [otad]=40) # seconds to end before KILL
 ending="" hurry="" detached=""
@@ -27,7 +27,7 @@ refuse_second() {
     ! pid=$(running_pid) || die "otad already runs from $var (process $pid). To end it: $stop_command
     To run a second copy beside it, give that one a directory and ports of its own:
     OTAD_VAR=var2 OTAD_HTTP_PORT=8081 OTAD_HTTPS_PORT=8444 OTAD_MQTT_PORT=1884 OTAD_MQTTS_PORT=8884 \\
-    OTAD_MQTT_WS_PORT=8084 OTAD_PG_PORT=5434 OTAD_REDIS_PORT=6381 conf/up"
+    OTAD_MQTT_WS_PORT=8084 OTAD_PG_PORT=5434 OTAD_REDIS_PORT=6381 $up_command"
 }
 
 # Services of a conf/up that was killed may take a moment to end.
@@ -49,7 +49,7 @@ check_ports() {
     for entry in "${wanted[@]}"; do
         read -r name port variable <<<"$entry"
         ! port_open "$port" || die "port $port ($name) is taken$(port_owner "$port").
-    End that, or choose another port: $variable=$((port + 1)) conf/up"
+    End that, or choose another port: $variable=$((port + 1)) $up_command"
     done
 }
 
@@ -63,6 +63,7 @@ launch() { # NAME
     if [ "$(stat -c %s "$log" 2>/dev/null || echo 0)" -gt 33554432 ]; then
         mv -f -- "$log" "$log.1"
     fi
+    said[$1]=$(stat -c %s "$log" 2>/dev/null || echo 0)
     "run_$1" </dev/null >>"$log" 2>&1 &
     pids[$1]=$!
     started[$1]=$SECONDS
@@ -76,13 +77,13 @@ start_first() { # NAME SECONDS
     for ((i = 0; i < $2 * 20; i++)); do
         [ -z "$ending" ] || exit 0
         if ! alive "${pids[$1]}"; then
-            show_end "$var/log/$1.log"
+            show_end "$var/log/$1.log" "${said[$1]}"
             die "$1 did not start. Its log is $var/log/$1.log"
         fi
         "ready_$1" && return
         sleep 0.05
     done
-    show_end "$var/log/$1.log"
+    show_end "$var/log/$1.log" "${said[$1]}"
     [ "$1" != otad ] || ! [ -s "$var/run/readyz" ] || printf '/readyz says: %s\n' "$(<"$var/run/readyz")" >&2
     die "$1 is not ready after $2 s. Its log is $var/log/$1.log"
 }
