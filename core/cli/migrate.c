@@ -1,5 +1,6 @@
 /* otad migrate: applies sql/migrations/NNNN_name.sql in order, each in a transaction of its own, once, under
- * an advisory lock. A file that was applied must not change: its SHA-256 is kept and compared. */
+ * an advisory lock. A file that was applied must not change: its SHA-256 is kept and compared. Nor may one be
+ * missing. */
 #include "base/mem.h"
 #include "cli/cli.h"
 #include "cli/database.h"
@@ -17,7 +18,8 @@ static const char usage[] =
     "usage: otad migrate\n"
     "\n"
     "Brings the tables of the database up to date with sql/migrations. Safe to run at any\n"
-    "time and by several at once.\n";
+    "time and by several at once. Refused where a migration was changed after it was applied,\n"
+    "and where the database is that of a newer otad.\n";
 
 static int is_migration(const struct dirent *entry)
 {
@@ -108,6 +110,23 @@ static bool migrate_file(struct database *database, const char *name, char **err
     return ok;
 }
 
+/* A later otad has been here: what this one would do to its tables nobody has tried. */
+static bool knows_all(struct database *database, struct dirent **files, int count, char **error)
+{
+    PGresult *result = database_run(database, "migration_list", 0, NULL, error);
+    for (int i = 0; result != NULL && *error == NULL && i < PQntuples(result); i++) {
+        const char *name = PQgetvalue(result, i, 0);
+        int found = 0;
+        while (found < count && strcmp(files[found]->d_name, name) != 0)
+            found++;
+        if (found == count)
+            *error = x_printf("the database has %s, which is not in %s/migrations: a newer otad made it",
+                              name, database->config->sql);
+    }
+    PQclear(result);
+    return *error == NULL;
+}
+
 int cli_migrate(int argc, char **argv)
 {
     struct database database;
@@ -130,7 +149,8 @@ int cli_migrate(int argc, char **argv)
     /* The lock first: the table itself is made under it. The connection's end releases both lock and
      * transaction. */
     bool ok = error == NULL && run(&database, "migration_lock", 0, NULL, &error) &&
-              run(&database, "migration_table", 0, NULL, &error);
+              run(&database, "migration_table", 0, NULL, &error) &&
+              knows_all(&database, files, count, &error);
     for (int i = 0; i < count; i++) {
         ok = ok && migrate_file(&database, files[i]->d_name, &error);
         free(files[i]);

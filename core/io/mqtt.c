@@ -76,12 +76,12 @@ static void on_lost(void *context, char *cause)
 
 static void on_connect_failure(void *context, MQTTAsync_failureData5 *data)
 {
-    const char *refusal = data->reasonCode > 0 ? MQTTReasonCode_toString(data->reasonCode) : NULL;
-    fail(context,
-         refusal != NULL         ? refusal
-         : data->message != NULL ? data->message
-                                 : "refused",
-         data->reasonCode != 0 ? (int)data->reasonCode : data->code);
+    /* Paho's own codes are negative; the broker's come in either of the two. */
+    int code = data->reasonCode != 0 ? (int)data->reasonCode : data->code;
+    const char *why = code > 0 ? MQTTReasonCode_toString((enum MQTTReasonCodes)code) : NULL;
+    if (why == NULL)
+        why = data->message != NULL ? data->message : "refused";
+    fail(context, why, code);
 }
 
 static void on_connect(void *context, MQTTAsync_successData5 *data)

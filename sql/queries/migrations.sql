@@ -13,5 +13,8 @@ create table if not exists migrations (
 -- name: migration_find read
 select checksum from migrations where name = $1;
 
+-- name: migration_list read
+select name from migrations order by name;
+
 -- name: migration_add
 insert into migrations (name, checksum) values ($1, $2);

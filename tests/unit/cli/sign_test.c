@@ -58,6 +58,9 @@ static void test_keygen(void **state)
     char *error = NULL;
     assert_int_equal(run(*state, cli_keygen, "--out", "release"), 0);
     assert_string_equal(err, "");
+    struct stat info;
+    assert_int_equal(stat(scratch_path(*state, "release.key"), &info), 0);
+    assert_int_equal(info.st_mode & 07777, 0600);
     assert_true(signing_public_load(scratch_path(*state, "release.pub"), &public, &error));
     says(out, "release.key");
     says(out, public.text);
