@@ -56,7 +56,7 @@ static int serve(struct config *config)
     struct app *app = app_new(config, &error);
     if (app == NULL || !app_start(app, &error)) {
         fprintf(stderr, "otad: %s\n", error);
-        return 1;
+        _exit(1); /* at once: workers that run would meet what exit handlers of libraries have freed */
     }
     log_info("serving", LOG_INT("http_port", config->http_port),
              LOG_INT("https_port", app->tls == NULL ? 0 : config->https_port), LOG_INT("workers", app->count),

@@ -2,6 +2,8 @@
 import fcntl
 import os
 import pathlib
+import re
+import shutil
 import signal
 import socket
 import ssl
@@ -11,7 +13,7 @@ import subprocess
 import httpx
 import pytest
 from devices import wait_for
-from system import System
+from system import ROOT, System
 
 SERVICES = ("postgresql", "redis", "mosquitto", "otad")
 
@@ -96,6 +98,69 @@ def test_taken_port_is_named(system):
         other.up("--detach")
     assert not list((other.var / "run").glob("*.pid"))
     other.stop()
+
+
+@pytest.mark.parametrize("settings, said", [
+    ({"OTAD_HTTP_PORT": "eighty"}, "OTAD_HTTP_PORT is no port: eighty"),
+    ({"OTAD_PG_PORT": "65536"}, "OTAD_PG_PORT is no port: 65536"),
+    ({"OTAD_MQTT_PORT": "15001", "OTAD_HTTPS_PORT": "15001"}, "OTAD_HTTPS_PORT and OTAD_MQTT_PORT are the same port"),
+])
+def test_wrong_ports_are_named(settings, said):
+    other = System(**settings)
+    with pytest.raises(RuntimeError, match=said):
+        other.up("--detach")
+    shutil.rmtree(other.var)
+
+
+@pytest.mark.parametrize("arguments", (("--stpo",), ("--stop", "now"), ("--service", "redis"), ("now",)))
+def test_wrong_arguments(arguments):
+    other = System()
+    with pytest.raises(RuntimeError, match="ended with 2:\nusage: conf/up"):
+        other.up(*arguments)
+    shutil.rmtree(other.var)
+
+
+def test_the_next_step_is_the_one_that_works():
+    """A second start said to make the first account, which the first start had made."""
+    other = System()
+    try:
+        for call, answer in (("register", '"role":"operator"'), ("login", '"access_token"')):
+            said = other.up("--detach")
+            command = re.search(r"^  (curl .*\n.*)$", said, re.M).group(1)
+            assert f"/auth/{call} " in command
+            done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=30)
+            assert answer in done.stdout, done
+            other.up("--stop")
+    finally:
+        other.stop()
+
+
+def test_what_does_not_start_is_shown(tmp_path):
+    """And nothing of what earlier runs said."""
+    other = System().start()
+    other.up("--stop")
+    scripts = shutil.copytree(ROOT / "scripts", tmp_path / "scripts")
+    (scripts / "routes/zz.lua").write_text("return {\n")
+    other.environ["OTAD_SCRIPTS"] = str(scripts)
+    with pytest.raises(RuntimeError) as refusal:
+        other.up("--detach")
+    assert "scripts/routes/zz.lua:2: unexpected symbol" in str(refusal.value)
+    assert "otad did not start" in str(refusal.value) and '"msg":"serving"' not in str(refusal.value)
+    assert not list((other.var / "run").glob("*.pid"))
+    other.stop()
+
+
+def test_it_starts_from_any_directory(tmp_path):
+    other = System()
+    try:
+        said = subprocess.run([ROOT / "conf/up", "--detach"], env=other.environ, cwd=tmp_path, text=True, timeout=150,
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT).stdout
+        assert ready(other), said
+        command = re.search(r"^To end it: (.*)$", said, re.M).group(1)
+        subprocess.run(["bash", "-c", command], env=other.environ, cwd=tmp_path, check=True, timeout=60)
+        assert not ready(other)
+    finally:
+        other.stop()
 
 
 def test_two_copies_side_by_side(system):
