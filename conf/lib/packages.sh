@@ -17,7 +17,7 @@ install_packages() { # FILE...
     fi
     if ! is_root && ! command -v sudo >/dev/null; then
         die "these Debian packages are missing, and there is no sudo. As root, type:
-    apt-get install --no-install-recommends ${missing[*]}"
+    apt-get update && apt-get install --no-install-recommends ${missing[*]}"
     fi
     if ! is_root && ! sudo -n true 2>/dev/null; then
         [ -t 0 ] || die "sudo wants a password to install: ${missing[*]}"

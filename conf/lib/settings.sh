@@ -23,7 +23,9 @@ say() { # NAME TEXT
 }
 
 die() {
-    printf 'conf/up: %s\n' "$*" >&2 || true
+    local name
+    name=$(realpath -- "$0")
+    printf '%s: %s\n' "${name#"$root"/}" "$*" >&2 || true
     exit 1
 }
 

@@ -1,6 +1,5 @@
 #include "cli/cli.h"
 #include "base/mem.h"
-#include <ctype.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
@@ -38,10 +37,16 @@ static char *tree_of(const char *file)
     return there ? x_strdup(path) : NULL;
 }
 
+/* NULL: not set, or empty, which is the same. */
+static const char *variable_of(const char *name)
+{
+    const char *value = getenv(name);
+    return value != NULL && *value != '\0' ? value : NULL;
+}
+
 static const char *named_file(void)
 {
-    const char *file = getenv("OTAD_CONFIG");
-    return file != NULL && *file != '\0' ? file : NULL;
+    return variable_of("OTAD_CONFIG");
 }
 
 /* What relative paths are under. NULL: the working directory. */
@@ -93,7 +98,7 @@ bool cli_find_directory(const char *key, const char *path, const char *inside, c
         const char *why = strerror(errno);
         config_variable(key, variable, sizeof(variable));
         snprintf(with_file, sizeof(with_file), "%s_FILE", variable);
-        bool named = getenv(variable) != NULL || getenv(with_file) != NULL;
+        bool named = variable_of(variable) != NULL || variable_of(with_file) != NULL;
         if (*path != '/' && getcwd(here, sizeof(here) - 1) != NULL)
             strcat(here, "/");
         *error = x_printf("cannot read the directory %s%s: %s\n"

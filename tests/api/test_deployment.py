@@ -130,6 +130,7 @@ def test_the_next_step_is_the_one_that_works():
             assert f"/auth/{call} " in command
             done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=30)
             assert answer in done.stdout, done
+            assert int(re.search(r"^Ready after (\d+) s\.", said, re.M).group(1)) < (60, 5)[call == "login"] * other.slack
             other.up("--stop")
     finally:
         other.stop()

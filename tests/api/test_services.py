@@ -2,6 +2,7 @@
 stopped, crashes and does not start."""
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -144,6 +145,37 @@ def test_conf_up_uses_services_that_are_named(services):
         assert "as DATABASE_URL says" in (system.up("--stop") or system.up("--detach"))
     finally:
         system.stop()
+
+
+WATCHED = ("otad_http_requests_total", "otad_http_request_duration_seconds_bucket", "otad_mqtt_messages_total",
+           "otad_mqtt_rejected_total", "otad_ingest_lag_seconds_bucket", "otad_devices", "otad_updates_total",
+           "otad_script_reloads_total", "otad_lua_memory_bytes", "otad_pg_queries_total",
+           "otad_pg_query_duration_seconds_bucket", "otad_pg_waiting", "otad_offload_waiting", "process_cpu_seconds_total",
+           "process_resident_memory_bytes", "process_open_fds", "process_start_time_seconds")
+
+
+def test_what_can_be_watched(services, serve):
+    """Each name of the contract is there once something has happened, and nothing tells devices apart."""
+    server = serve(OTAD_DEVICE_OFFLINE_AFTER="2s").ready()
+    proves_all_three(server, services)
+    token = token_of(server.url)
+    bearer = {"Authorization": f"Bearer {token}"}
+    made = httpx.post(f"{server.url}/devices/register", headers=bearer, json={"device_code": "poison"}).json()
+    credentials = made["credentials"]
+    subprocess.run(["mosquitto_pub", "-h", "127.0.0.1", "-p", str(services.mosquitto.port), "-q", "1",
+                    "-i", credentials["client_id"], "-u", credentials["username"], "-P", credentials["password"],
+                    "-t", made["mqtt"]["topics"]["status"], "-m", '{"status": 7}'], check=True, timeout=20)
+
+    def missing():
+        text = httpx.get(f"{server.url}/metrics", timeout=30).text
+        return [name for name in WATCHED if not re.search(rf"^{name}(\{{.*\}})? ", text, re.M)]
+
+    wait_for(lambda: not missing(), 20)
+    text = httpx.get(f"{server.url}/metrics").text
+    assert 'kind="status"' in text and 'otad_script_reloads_total{result="ok"}' in text
+    for label in re.findall(r"(\w+)=\"", text):
+        assert label in ("route", "method", "code", "kind", "reason", "status", "state", "result", "statement", "worker",
+                         "le"), label
 
 
 # The process
