@@ -2,8 +2,8 @@
 -- A key `section.name` is overridden by the variable OTAD_SECTION_NAME, and OTAD_SECTION_NAME_FILE names a file that
 -- holds the value. `build/otad serve --help` lists every key with what it means and its default; what stands here is
 -- what an installation is likely to change. Durations: "500ms", "30s", "15m", "2h", "7d". Sizes: "64KiB", "16MiB".
--- A path that begins with var/ is under the directory of the key `var` (OTAD_VAR). `var`, `scripts` and `sql` are in the
--- project's directory: the working directory where that is one, else the one this file or otad's binary is in.
+-- A path that begins with var/ is under the directory of the key `var` (OTAD_VAR). Relative `var`, `scripts` and `sql` are
+-- in the project: the working directory where that is it, else the tree of this file, else that of otad's binary.
 
 return {
   -- What devices and browsers see of this server; part of every download link. Default: the HTTP port on localhost.
