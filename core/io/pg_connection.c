@@ -150,12 +150,14 @@ bool pg_connection_lags(const struct pg_connection *connection)
 void pg_connection_send(struct pg_connection *connection, struct pg_query *query)
 {
     const struct pg_statement *statement = query->statement;
+    char name[96];
     bool alone = !statement->read || query->attempts > 0; /* once spoilt by a neighbour is enough */
 
     if (alone && connection->unsynced)
         sync_now(connection);
     query->next = NULL;
     query->prepares = !connection->known[statement->index];
+    query->renewed = connection->renewed[statement->index];
     query->prepared = query->answered = query->again = query->syncs = false;
     *connection->tail = query;
     connection->tail = &query->next;
@@ -165,13 +167,13 @@ void pg_connection_send(struct pg_connection *connection, struct pg_query *query
 
     if (connection->broken)
         return;
+    snprintf(name, sizeof(name), query->renewed == 0 ? "%s" : "%s %u", statement->name, query->renewed);
     if (query->prepares) {
         connection->known[statement->index] = true;
-        if (PQsendPrepare(connection->conn, statement->name, statement->text, 0, NULL) != 1)
+        if (PQsendPrepare(connection->conn, name, statement->text, 0, NULL) != 1)
             break_later(connection);
     }
-    if (PQsendQueryPrepared(connection->conn, statement->name, (int)query->count, query->values, NULL, NULL,
-                            0) != 1)
+    if (PQsendQueryPrepared(connection->conn, name, (int)query->count, query->values, NULL, NULL, 0) != 1)
         break_later(connection);
     else if (alone)
         sync_now(connection);
@@ -204,6 +206,15 @@ static bool is_class(const char *state, const char *wanted)
     return state != NULL && strncmp(state, wanted, strlen(wanted)) == 0;
 }
 
+/* A table has changed, and with it the columns of a statement prepared before: as such it can never run
+ * again. The message is translated and the state common to much else, hence the place in PostgreSQL's source.
+ */
+static bool is_stale(const PGresult *result, const char *state)
+{
+    const char *where = PQresultErrorField(result, PG_DIAG_SOURCE_FUNCTION);
+    return is_state(state, "0A000") && where != NULL && strcmp(where, "RevalidateCachedQuery") == 0;
+}
+
 /* A result of the oldest query: of its Parse, or its own. */
 static void take_result(struct pg_connection *connection, struct pg_query *query, const PGresult *result)
 {
@@ -213,6 +224,7 @@ static void take_result(struct pg_connection *connection, struct pg_query *query
     bool *known = &connection->known[query->statement->index];
     bool unknown = is_state(state, "26000"); /* its Parse was lost with a neighbour */
     bool twice = is_state(state, "42P05");   /* two that lacked it have sent a Parse */
+    bool stale = is_stale(result, state);
 
     if (query->prepares && !query->prepared) {
         query->prepared = true;
@@ -223,8 +235,13 @@ static void take_result(struct pg_connection *connection, struct pg_query *query
         return; /* aborted behind its own failed Parse */
     }
 
-    /* Not run, because of a neighbour: nothing was done, so repeat it. */
-    if ((status == PGRES_PIPELINE_ABORTED || unknown || twice) && query->attempts++ < ATTEMPTS) {
+    /* Not run, through no fault of its own: nothing was done, so repeat it. */
+    if ((status == PGRES_PIPELINE_ABORTED || unknown || twice || stale) && query->attempts++ < ATTEMPTS) {
+        unsigned *renewed = &connection->renewed[query->statement->index];
+        if (stale && *renewed == query->renewed) { /* the first that meets it */
+            (*renewed)++;
+            *known = false;
+        }
         *known = *known && !unknown;
         query->again = true;
         return;
@@ -257,9 +274,21 @@ static void remove_head(struct pg_connection *connection)
         free(query);
 }
 
+/* What has had its results goes; but not the newest while a Sync is still to be sent, for it is that one's to
+ * wait for. */
+static void remove_ended(struct pg_connection *connection)
+{
+    const struct pg_query *query;
+    while ((query = connection->head) != NULL && (query->answered || query->again) &&
+           query->prepares == query->prepared && !query->syncs &&
+           !(query->next == NULL && connection->unsynced))
+        remove_head(connection);
+}
+
 /* Hands out all that has arrived. Callbacks may send more; they never free the connection. */
 static void take_results(struct pg_connection *connection)
 {
+    remove_ended(connection);
     while (connection->state == PG_UP && connection->head != NULL && !PQisBusy(connection->conn)) {
         struct pg_query *query = connection->head;
         PGresult *result = PQgetResult(connection->conn);
@@ -272,8 +301,7 @@ static void take_results(struct pg_connection *connection)
              * it. */
             PQclear(PQgetResult(connection->conn));
             take_result(connection, query, result);
-            if ((query->answered || query->again) && query->prepares == query->prepared && !query->syncs)
-                remove_head(connection);
+            remove_ended(connection);
         }
         PQclear(result);
     }
@@ -316,8 +344,9 @@ static void come_up(struct pg_connection *connection)
     }
     connection->state = PG_UP;
     connection->backoff = FIRST_BACKOFF;
-    memset(connection->known, 0,
-           pg_statements_count(connection->options->statements) * sizeof(*connection->known));
+    unsigned count = pg_statements_count(connection->options->statements);
+    memset(connection->known, 0, count * sizeof(*connection->known));
+    memset(connection->renewed, 0, count * sizeof(*connection->renewed));
     timer_cancel(connection->worker->timers, &connection->timer);
     if (connection->on_up != NULL)
         connection->on_up(connection);
@@ -407,6 +436,7 @@ void pg_connection_init(struct pg_connection *connection, struct worker *worker,
     connection->timer.fire = on_timer;
     connection->backoff = FIRST_BACKOFF;
     connection->known = x_alloc(count * sizeof(*connection->known));
+    connection->renewed = x_alloc(count * sizeof(*connection->renewed));
     connection->counts = x_alloc(count * sizeof(*connection->counts));
     connection->durations =
         metrics_series(options->metrics, METRICS_HISTOGRAM, "otad_pg_query_duration_seconds", "",
@@ -435,5 +465,6 @@ void pg_connection_close(struct pg_connection *connection)
     connection->state = PG_CLOSED;
     timer_cancel(connection->worker->timers, &connection->timer);
     free(connection->known);
+    free(connection->renewed);
     free(connection->counts);
 }

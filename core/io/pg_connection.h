@@ -11,11 +11,12 @@ struct pg_query {
     const char *err; /* pg.c: to be answered so on the next turn */
     uint64_t started_us;
     unsigned attempts;
-    bool prepares; /* a Parse went ahead of it */
-    bool prepared; /* and was answered */
-    bool answered; /* its own result is there; what is left are end markers */
-    bool again;    /* did not run, through no fault of its own: send once more */
-    bool syncs;    /* a Sync went behind it */
+    bool prepares;    /* a Parse went ahead of it */
+    bool prepared;    /* and was answered */
+    bool answered;    /* its own result is there; what is left are end markers */
+    bool again;       /* did not run, through no fault of its own: send once more */
+    bool syncs;       /* a Sync went behind it */
+    unsigned renewed; /* which of the statement's plans it was sent with */
     size_t count;
     const char *values[];
 };
@@ -32,9 +33,10 @@ struct pg_connection {
     uint64_t backoff;
     struct pg_query *head, **tail;
     size_t in_flight;
-    bool *known;   /* by statement index: prepared here */
-    bool unsynced; /* reads were sent since the last Sync */
-    bool writing;  /* waits for the socket to take more */
+    bool *known;       /* by statement index: prepared here */
+    unsigned *renewed; /* likewise: how often its tables changed, and it got another name */
+    bool unsynced;     /* reads were sent since the last Sync */
+    bool writing;      /* waits for the socket to take more */
     bool closing;
     bool broken; /* sending failed: the timer will take it down */
     struct metrics_series **counts, *durations, *failures;

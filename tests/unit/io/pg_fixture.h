@@ -16,6 +16,10 @@ static const char sql[] = "-- name: transaction_begin\nbegin;\n"
                           "-- name: transaction_rollback\nrollback;\n"
                           "-- name: make\ncreate table if not exists t (id int primary key, v text);\n"
                           "-- name: clear\ndelete from t;\n"
+                          "-- name: widen\nalter table t add column w int;\n"
+                          "-- name: narrow\nalter table t drop column if exists w;\n"
+                          "-- name: whole read\nselect * from t;\n"
+                          "-- name: put_whole\ninsert into t values ($1, $2) returning *;\n"
                           "-- name: put\ninsert into t values ($1, $2);\n"
                           "-- name: count read\nselect count(*) from t;\n"
                           "-- name: echo read\nselect $1::text as it, $2::int as n;\n"
@@ -142,6 +146,7 @@ static int setup(void **state)
         return -1;
     open_pg(1, 0, 5000);
     run("make", NULL, NULL);
+    run("narrow", NULL, NULL);
     run("clear", NULL, NULL);
     pg_free(pg);
     pg = NULL;

@@ -112,6 +112,62 @@ static void test_statement_unprepared_elsewhere(void **state)
     run_count("2");
 }
 
+/* A migration while the server runs: a statement whose columns changed failed on each connection from then
+ * on. */
+static void test_a_table_changes_below_prepared_statements(void **state)
+{
+    NEEDS_SERVER;
+    struct call reads[4], other, write;
+    open_pg(1, 0, 5000);
+    run("put_whole", "1", "x");
+    ask(&reads[0], "whole", NULL, NULL);
+    good(&reads[0], "1");
+    for (int round = 0; round < 3; round++) {
+        char id[4] = {(char)('2' + round), '\0'};
+        run(round % 2 ? "narrow" : "widen", NULL, NULL);
+        for (int i = 0; i < 4; i++)
+            ask(&reads[i], "whole", NULL, NULL);
+        ask(&other, "two", "3", NULL);
+        ask(&write, "put_whole", id, "y");
+        for (int i = 0; i < 4; i++)
+            good(&reads[i], "1");
+        good(&other, "6");
+        good(&write, id);
+    }
+    run_count("4");
+}
+
+/* libpq sends in pieces of 8 KiB: a read that ends with such a piece is on its way before the Sync behind it,
+ * and so may its answer be. With nothing else in flight nobody was left to take that Sync's own answer, and
+ * the next statement took it for its. */
+static void test_an_answer_ahead_of_its_sync(void **state)
+{
+    NEEDS_SERVER;
+    enum {
+        AROUND = 53,
+        LARGE = 12 * 8192 - AROUND
+    }; /* bytes of Bind, Describe and Execute but for the text */
+    static char large[LARGE + 1];
+    struct call first, ahead, later;
+    memset(large, 'x', LARGE);
+    open_pg(1, 0, 2000);
+    run("echo", "a", "1");
+    ask(&first, "two", "1", NULL);
+    pg_turn(pg);
+    nanosleep(&(struct timespec){0, 100000000}, NULL);
+    ask(&ahead, "echo", large, "no number");
+    nanosleep(&(struct timespec){0, 100000000}, NULL);
+    h2o_evloop_run(worker->loop, 0);
+    assert_int_equal(first.answers, 1);
+    assert_int_equal(ahead.answers, 1); /* else this tests nothing */
+    bad(&ahead, pg_failed, "22P02");
+    pg_turn(pg); /* the Sync */
+    ask(&later, "two", "2", NULL);
+    good(&later, "4");
+    run_count("0");
+    assert_int_equal(pg_waiting(pg), 0);
+}
+
 static void test_a_failing_write_leaves_its_neighbours_committed(void **state)
 {
     NEEDS_SERVER;
@@ -363,6 +419,8 @@ int main(void)
         CASE(test_a_failing_read_leaves_its_neighbours_alone),
         CASE(test_statement_unprepared_behind_a_failure),
         CASE(test_statement_unprepared_elsewhere),
+        CASE(test_a_table_changes_below_prepared_statements),
+        CASE(test_an_answer_ahead_of_its_sync),
         CASE(test_a_failing_write_leaves_its_neighbours_committed),
         CASE(test_random_mixtures),
         CASE(test_timeout),
