@@ -59,6 +59,8 @@ static void recycle(struct coroutine *coroutine, bool ok)
     }
     if (stopped || generation->idle_count >= MOST_IDLE) {
         drop(coroutine);
+        if (stopped) /* a transaction it had open goes back now, and not some day */
+            lua_gc(generation->L, LUA_GCCOLLECT);
     } else {
         lua_settop(L, 0);
         if (lua_gethook(L) != NULL)

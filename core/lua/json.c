@@ -334,6 +334,8 @@ static void write_value(lua_State *L, int index, struct buffer *out, int depth)
         break;
     case LUA_TSTRING:
         text = lua_tolstring(L, index, &len);
+        if (out->len + len > LARGEST) /* one long text can stand in a list many times */
+            luaL_error(L, "too large for JSON");
         buffer_put_json(out, text, len);
         break;
     case LUA_TNUMBER:

@@ -180,6 +180,17 @@ static void test_statements(void **state)
     fails(*state, "return db.one()", "string expected");
 }
 
+/* Stopped by the watchdog a script cannot roll back; until the collector came by, days maybe, its transaction
+ * held locks and one of few connections. */
+static void test_a_stopped_script_leaves_no_transaction(void **state)
+{
+    NEEDS_SERVER;
+    struct lab *lab = *state;
+    lab->runtime.watch.limit = 300;
+    fails(lab, "db.transaction(function(tx) tx.run('put', 1, 'a') while true do end end)", "ran longer");
+    gives(lab, "return db.transaction(function(tx) return #tx.all('list') end)", "0");
+}
+
 static void test_constraints_are_answers(void **state)
 {
     NEEDS_SERVER;
@@ -344,6 +355,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CASE(test_statements),
+        CASE(test_a_stopped_script_leaves_no_transaction),
         CASE(test_constraints_are_answers),
         CASE(test_transactions),
         CASE(test_transactions_wait_for_each_other),

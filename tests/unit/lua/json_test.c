@@ -289,6 +289,16 @@ static void test_large(void **state)
     lab_expect(*state, "return json.decode('\"' .. ('x'):rep(500000) .. '\"') == ('x'):rep(500000)", "true");
 }
 
+/* One long text in a list a hundred thousand times: there was no memory left for anybody. */
+static void test_too_large(void **state)
+{
+    load(state);
+    lab_expect_error(*state,
+                     "local s, l = ('x'):rep(500000), {} for i = 1, 200 do l[i] = s end return "
+                     "#json.encode(l)",
+                     "too large for JSON");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -303,6 +313,7 @@ int main(void)
         LAB_CASE(test_array_leaves_protected_tables_alone),
         LAB_CASE(test_rows),
         LAB_CASE(test_large),
+        LAB_CASE(test_too_large),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
