@@ -1,4 +1,5 @@
 #include "base/log.h"
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -68,6 +69,7 @@ void log_write(enum log_level level, const char *msg, const struct log_field *fi
     if (level < least_level)
         return;
 
+    int saved = errno; /* callers log first and judge it then */
     struct line line = {.len = 0};
     struct timespec now;
     struct tm utc;
@@ -99,6 +101,6 @@ void log_write(enum log_level level, const char *msg, const struct log_field *fi
     }
     memcpy(line.text + line.len, "}\n", 2);
     line.len += 2;
-    if (write(STDERR_FILENO, line.text, line.len) < 0)
-        return; /* nowhere left to say so */
+    (void)!write(STDERR_FILENO, line.text, line.len); /* failed: nowhere left to say so */
+    errno = saved;
 }

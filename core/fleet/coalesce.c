@@ -93,6 +93,13 @@ static void observe(struct sample *sample, double number)
     sample->sum += number;
 }
 
+/* Beyond any measurement: sums and means of such could leave a double's range, where PostgreSQL answers with
+ * an error for all the device's history. As the newest value it is kept like any other. */
+static bool measurable(double number)
+{
+    return fabs(number) <= 1e100;
+}
+
 static void take_telemetry(struct entry *entry, const struct status *status, double at, double window,
                            unsigned *surplus)
 {
@@ -105,7 +112,7 @@ static void take_telemetry(struct entry *entry, const struct status *status, dou
             continue;
         }
         cell_set(&sample->value, field->raw, field->raw_len, entry->seq);
-        if (field->kind != FLATJSON_NUMBER)
+        if (field->kind != FLATJSON_NUMBER || !measurable(field->number))
             continue;
         /* A window that could not be written in time stays open. */
         if (entry->window == 0)

@@ -26,14 +26,13 @@ static void put_number(struct pg_array *column, const char *before, double numbe
     pg_array_piece(column, text, (size_t)snprintf(text, sizeof(text), "%s%.15g", before, number));
 }
 
-/* {"rssi":[count,min,max,sum],...}; the names need no escapes. A sum of numbers may leave a double's range.
- */
+/* {"rssi":[count,min,max,sum],...}; the names need no escapes. */
 static bool put_fields(struct pg_array *column, const struct entry *entry)
 {
     bool any = false;
     for (unsigned i = 0; i < entry->samples; i++) {
         const struct sample *sample = entry->sample[i];
-        if (sample->count == 0 || sample->sum - sample->sum != 0)
+        if (sample->count == 0)
             continue;
         if (!any)
             pg_array_open(column);

@@ -1,4 +1,5 @@
 #include "base/log.h"
+#include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
 #include <setjmp.h>
@@ -69,6 +70,19 @@ static void test_fields(void **state)
     json_decref(object);
 }
 
+/* A full disk that also holds the log: the store took ENOSPC for whatever the log had failed with. */
+static void test_errno_stays(void **state)
+{
+    int closed = dup(STDERR_FILENO);
+    close(STDERR_FILENO);
+    errno = ENOSPC;
+    log_error("nobody reads this");
+    int after = errno;
+    dup2(closed, STDERR_FILENO);
+    close(closed);
+    assert_int_equal(after, ENOSPC);
+}
+
 static void test_levels(void **state)
 {
     log_debug("not this");
@@ -107,6 +121,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_fields, redirect, restore),
+        cmocka_unit_test_setup_teardown(test_errno_stays, redirect, restore),
         cmocka_unit_test_setup_teardown(test_levels, redirect, restore),
         cmocka_unit_test_setup_teardown(test_any_bytes_and_lengths_stay_one_line_of_json, redirect, restore),
     };

@@ -189,6 +189,20 @@ static void aggregates(void **state)
     assert_float_equal(sample("rssi")->sum, 5, 0);
 }
 
+/* 1.7976931348623157e308 was rounded up to what no double holds, and the device's history could not be read.
+ */
+static void numbers_that_nothing_measures(void **state)
+{
+    say("{\"status\":\"online\",\"rssi\":1.7976931348623157e308,\"heap\":-1e300}");
+    say("{\"status\":\"online\",\"rssi\":-60,\"heap\":1e100}");
+    assert_float_equal(sample("rssi")->count, 1, 0);
+    assert_float_equal(sample("rssi")->max, -60, 0);
+    assert_float_equal(sample("heap")->count, 1, 0);
+    say("{\"status\":\"online\",\"rssi\":1e308}");
+    assert_string_equal(sample("rssi")->value.s, "1e308");
+    assert_float_equal(sample("rssi")->count, 1, 0);
+}
+
 static void a_clock_that_steps_back(void **state)
 {
     say("{\"status\":\"online\"}");
@@ -266,6 +280,7 @@ int main(void)
                                        TEST(ota_repeats),
                                        TEST(version_since_its_change),
                                        TEST(aggregates),
+                                       TEST(numbers_that_nothing_measures),
                                        TEST(a_clock_that_steps_back),
                                        TEST(fields_are_bounded),
                                        TEST(longer_values_grow),
