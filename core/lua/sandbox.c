@@ -1,32 +1,16 @@
 #include "lua/sandbox.h"
+#include "lua/bounded.h"
 #include "lua/coroutine.h"
 #include "lua/modules.h"
 #include <lauxlib.h>
 #include <lualib.h>
 #include <string.h>
 
-enum { LONGEST_REP = 1024 * 1024 };
-
 /* Not here: collectgarbage coroutine debug dofile io load loadfile os package print warn xpcall. */
 static const char *const base_functions[] = {"assert",   "error",  "ipairs",       "next",
                                              "pairs",    "pcall",  "select",       "tonumber",
                                              "tostring", "type",   "rawequal",     "rawget",
                                              "rawlen",   "rawset", "getmetatable", NULL};
-
-/* string.rep of a large count never returns to the VM, where it could be stopped. */
-static int bounded_rep(lua_State *L)
-{
-    size_t len, separator_len;
-    luaL_checklstring(L, 1, &len);
-    lua_Integer count = luaL_checkinteger(L, 2);
-    luaL_optlstring(L, 3, "", &separator_len);
-    if (count > 0 && (len + separator_len + 1) > LONGEST_REP / (lua_Unsigned)count)
-        return luaL_error(L, "string.rep: result too large");
-    lua_pushvalue(L, lua_upvalueindex(1));
-    lua_insert(L, 1);
-    lua_call(L, lua_gettop(L) - 1, 1);
-    return 1;
-}
 
 /* setmetatable, but no finalizers: they would run in the collector, where no deadline reaches them. */
 static int checked_setmetatable(lua_State *L)
@@ -87,10 +71,8 @@ void sandbox_open(lua_State *L)
     lua_pushnil(L);
     lua_setfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
 
+    bounded_open(L);
     lua_getglobal(L, "string");
-    lua_getfield(L, -1, "rep");
-    lua_pushcclosure(L, bounded_rep, 1);
-    lua_setfield(L, -2, "rep");
     lua_pushnil(L);
     lua_setfield(L, -2, "dump");
     lua_pop(L, 1);

@@ -56,6 +56,61 @@ static void test_rep_is_bounded(void **state)
     lab_expect_error(*state, "return ('x'):rep(2, ('y'):rep(600000))", "too large");
 }
 
+/* Each of these ran for hours in C, where the watchdog cannot stop it. */
+static void test_what_does_not_return_to_lua_is_bounded(void **state)
+{
+    lab_load_fine(*state);
+    static const struct {
+        const char *code, *says;
+    } cases[] = {
+        {"local x = ('a'):rep(30000):find('.-.-.-.-b')", "pattern '.-.-.-.-b' could run too long"},
+        {"return ('a'):rep(500):match(('a*'):rep(30) .. 'b')", "too long"},
+        {"return ('a'):rep(60):gsub(('a?'):rep(60) .. 'b', '')", "too long"},
+        {"for _ in ('a'):rep(5000):gmatch('.*.*b') do end", "too long"},
+        {"return ('a'):find(('a'):rep(600))", "longer than 512 bytes"},
+        {"return ('a'):rep(500000):find(('a'):rep(250000) .. 'b', 1, true)", "too long"},
+        {"table.move({}, 1, math.maxinteger - 1, 2)", "more than"},
+        {"table.move({}, math.mininteger, -1, 2)", "more than"},
+        {"table.concat(setmetatable({}, { __index = rawlen }), '', 1, 1 << 40)", "more than"},
+        {"table.concat(setmetatable({}, { __len = function() return 1 << 40 end }))", "__len"},
+        {"table.insert(setmetatable({}, { __len = function() return 1 << 40 end }), 1, 0)", "__len"},
+        {"table.remove(setmetatable({}, { __len = function() return 1 << 40 end }), 1)", "__len"},
+        {"table.sort(setmetatable({}, { __len = function() return 1 << 30 end, __index = rawlen }))",
+         "__len"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+        lab_expect_error(*state, cases[i].code, cases[i].says);
+}
+
+static void test_what_is_bounded_works(void **state)
+{
+    lab_load_fine(*state);
+    lab_expect(*state, "return table.concat({ ('a=1, b=2'):match('(%w)=(%d)') }, ' ')", "a 1");
+    lab_expect(*state, "return table.concat({ ('x.y'):find('.', 1, true) }, ' ')", "2 2");
+    lab_expect(*state, "return table.concat({ ('x.y'):find('%.()') }, ' ')", "2 2 3");
+    lab_expect(*state, "return (('a b'):gsub('%w', function(c) return c:upper() end))", "A B");
+    lab_expect(*state, "return select(2, ('aaa'):gsub('a', 'b', 2))", "2");
+    lab_expect(*state, "local n = 0 for k, v in ('a=1,b=2'):gmatch('(%w)=(%w)') do n = n + v end return n",
+               "3");
+    lab_expect(*state,
+               "local n = 0 for line in ('some line\\n'):rep(50000):gmatch('[^\\n]+') do n = n + 1 end "
+               "return n",
+               "50000");
+    lab_expect(*state, "return #('\\r\\n'):rep(100000):gsub('\\r\\n', '\\n')", "100000");
+    lab_expect(*state, "return (('  trimmed '):rep(10):match('^%s*(.-)%s*$')):sub(1, 7)", "trimmed");
+    lab_expect(*state, "return select(2, pcall(function() local x = ('x'):find('[') end))",
+               "chunk:1: malformed pattern (missing ']')"); /* with the script's line */
+    lab_expect(*state, "return select(2, pcall(function() local x = ('x'):find() end))",
+               "chunk:1: bad argument #1 to 'find' (string expected, got no value)");
+    lab_expect(*state,
+               "local t = { 3, 1 } table.insert(t, 2) table.insert(t, 1, 9) table.sort(t) "
+               "return table.remove(t) .. table.remove(t, 1) .. table.concat(t, '-', 1, 2) .. "
+               "table.unpack(table.move(t, 1, 2, 2))",
+               "912-32");
+    lab_expect_error(*state, "table.insert(nil, 1)", "bad argument #1 to 'insert'");
+    lab_expect_error(*state, "return table.concat({}, '', 1, 2)", "invalid value");
+}
+
 static void test_finalizers_are_refused(void **state)
 {
     lab_load_fine(*state);
@@ -197,6 +252,8 @@ int main(void)
         LAB_CASE(test_what_is_there),
         LAB_CASE(test_globals),
         LAB_CASE(test_rep_is_bounded),
+        LAB_CASE(test_what_does_not_return_to_lua_is_bounded),
+        LAB_CASE(test_what_is_bounded_works),
         LAB_CASE(test_finalizers_are_refused),
         LAB_CASE(test_endless_loops_end),
         LAB_CASE(test_endless_close_after_an_error_ends),
