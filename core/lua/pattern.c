@@ -131,12 +131,13 @@ static bool overlap(const struct item *a, const struct item *b)
 struct rest {
     bool ambiguous; /* may begin with a byte that the item takes, too */
     bool fails;     /* may not match */
+    size_t run;     /* items that each try may compare before the next with a quantifier */
 };
 
 static struct rest look_behind(const struct item *item, const char *p, const char *end)
 {
-    struct rest rest = {false, false};
-    bool first = true; /* nothing yet that has to take a byte */
+    struct rest rest = {false, false, 1};
+    bool first = true, run = true; /* nothing yet that has to take a byte; that has a quantifier */
     for (struct item next; (p = read_item(p, end, &next)) != NULL && next.kind != ITEM_END;) {
         bool optional = next.quantifier != 0 && next.quantifier != '+';
         if (next.kind == ITEM_MARK)
@@ -147,32 +148,40 @@ static struct rest look_behind(const struct item *item, const char *p, const cha
         else if (first && next.kind != ITEM_TAIL)
             rest.ambiguous = true;
         first = first && optional;
+        run = run && next.quantifier == 0;
+        rest.run += run;
     }
-    return p == NULL ? (struct rest){true, true} : rest;
+    if (p == NULL)
+        rest.ambiguous = rest.fails = true;
+    rest.ambiguous = rest.ambiguous && rest.fails; /* else the first try is the last */
+    return rest;
 }
 
 bool pattern_bounded(const char *pattern, size_t pattern_len, size_t len, bool anchors, double most)
 {
     const char *p = pattern, *end = pattern + pattern_len;
-    bool anchored = anchors && pattern_len > 0 && *pattern == '^', walks = false;
-    double places = (double)len + 2, walk = (double)pattern_len + 1, power = anchored ? 0 : 1, doubled = 1;
-    size_t quantifiers = 0;
+    bool anchored = anchors && pattern_len > 0 && *pattern == '^';
+    double places = (double)len + 2, starts = anchored ? 1 : places, whole = (double)pattern_len + 1;
+    double branches = 0, power = 0, run = 1, doubled = 1;
     for (const char *at = p; at < end; at++)
-        quantifiers += memchr("*+-?", *at, 4) != NULL;
-    if (pow(places, power + (double)quantifiers) * fmax(walk, places) <= most)
+        power += memchr("*+-?", *at, 4) != NULL;
+    if (starts * pow(places, power + 1) * whole <= most)
         return true; /* whatever it is made of */
 
+    power = 0;
     p += anchored;
     for (struct item item; (p = read_item(p, end, &item)) != NULL && item.kind != ITEM_END;) {
-        walks = walks || item.kind == ITEM_LONG;
-        if (item.quantifier == 0)
-            continue;
-        struct rest rest = look_behind(&item, p, end);
-        walks = walks || (rest.fails && item.quantifier != '?');
-        if (rest.ambiguous && rest.fails && item.quantifier == '?')
+        struct rest rest = {0};
+        if (item.quantifier != 0)
+            rest = look_behind(&item, p, end);
+        if (item.kind == ITEM_LONG || (rest.fails && item.quantifier != '?'))
+            power = fmax(power, branches + 1);
+        if (rest.ambiguous && item.quantifier == '?')
             doubled *= 2;
-        else if (rest.ambiguous && rest.fails)
-            power++;
+        else if (rest.ambiguous)
+            branches++;
+        if (rest.ambiguous)
+            run = fmax(run, (double)rest.run);
     }
-    return pow(places, power) * (walks ? fmax(walk, places) : walk) * doubled <= most;
+    return starts * fmax(whole, pow(places, power) * run) * doubled <= most;
 }

@@ -7,7 +7,7 @@
  * and hook look again which call runs, for the one meant may have ended. What counts is the processor time of
  * the worker's thread: on a busy machine a script that waits for its turn is not to blame.
  *
- * A C function that loops without returning to Lua is out of reach: those that could are bounded (sandbox.c).
+ * A C function that loops without returning to Lua is out of reach: those that could are bounded (bounded.h).
  */
 #pragma once
 #include <lua.h>
