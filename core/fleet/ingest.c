@@ -2,6 +2,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "fleet/ingest_private.h"
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,8 +12,8 @@ enum {
     RETRY = 500,          /* ms after a write that failed */
     LONGEST_PAUSE = 2000, /* ms */
     PAUSE_FACTOR = 4,
-    IDLE = 600, /* s without a message, then the entry may go */
-    SCARCE = 1  /* s between evictions when the table is full */
+    IDLE = 600,   /* s without a message, then the entry may go */
+    SCARCE = 1000 /* ms between evictions when the table is full */
 };
 
 static const char *const kinds[] = {"status", "logs", "other"}; /* by enum mqtt_kind */
@@ -103,10 +104,10 @@ static struct entry *entry_for(struct ingest *ingest, int32_t device)
     struct entry *entry = table_add(ingest->table, device);
     if (entry != NULL)
         return entry;
-    double now = ingest_now();
-    if (now >= ingest->last_evicted + SCARCE) {
-        ingest->last_evicted = now;
-        if (table_evict(ingest->table, may_go, &now) > 0)
+    double whenever = INFINITY; /* their times may lie ahead: the clock may have stepped back */
+    if (clock_ms() >= ingest->last_evicted + SCARCE) {
+        ingest->last_evicted = clock_ms();
+        if (table_evict(ingest->table, may_go, &whenever) > 0)
             entry = table_add(ingest->table, device);
     }
     return entry;
@@ -114,10 +115,10 @@ static struct entry *entry_for(struct ingest *ingest, int32_t device)
 
 void ingest_forget_idle(struct ingest *ingest)
 {
-    double now = ingest_now(), before = now - IDLE;
-    if (now < ingest->last_evicted + IDLE)
+    double before = ingest_now() - IDLE;
+    if (clock_ms() < ingest->last_evicted + IDLE * 1000)
         return;
-    ingest->last_evicted = now;
+    ingest->last_evicted = clock_ms();
     table_evict(ingest->table, may_go, &before);
 }
 
@@ -213,7 +214,7 @@ struct ingest *ingest_new(const struct ingest_options *options)
     ingest->options = *options;
     ingest->table = table_new(options->devices);
     ingest->last_parked = &ingest->parked;
-    ingest->last_evicted = ingest_now();
+    ingest->last_evicted = clock_ms();
     for (int i = 0; i < 3; i++) {
         char labels[32];
         snprintf(labels, sizeof(labels), "kind=\"%s\"", kinds[i]);

@@ -38,7 +38,7 @@ struct ingest {
     struct ingest_options options;
     struct table *table;
     bool stopping;
-    double last_evicted; /* Unix s */
+    uint64_t last_evicted; /* ms, monotonic */
     struct mqtt_message *parked, **last_parked;
     struct flatjson doc; /* the message being parsed */
 
