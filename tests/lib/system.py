@@ -13,6 +13,8 @@ import socket
 import subprocess
 import tempfile
 
+import httpx
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("OTAD_BUILD") or ROOT / "build").resolve()
 PROGRAM = BUILD / "otad"
@@ -110,6 +112,13 @@ class System:
     def service(self, name, action):
         """Stops or starts one of postgresql, redis, mosquitto, otad; returns when that is done."""
         self.up("--service", name, action)
+
+    def ready(self):
+        """Does /readyz say so?"""
+        try:
+            return httpx.get(f"{self.url}/readyz", timeout=5).status_code == 200
+        except httpx.TransportError:
+            return False
 
     def service_pid(self, name):
         return int((self.var / f"run/{name}.pid").read_text())
