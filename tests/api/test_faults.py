@@ -224,12 +224,14 @@ def test_memory_runs_out_once(request, faulty, actions, action):
     if faulty.system.slack > 1:
         pytest.skip("sanitized")
     walk = Walk(faulty, actions, action)
-    most = 60 if request.config.getoption("--long") else 4
+    most = 60 if request.config.getoption("--long") else 2
     for name, calls in walk.count(MEMORY).items():
         for number in spread(calls, most):
             pid = faulty.pid
             outcome, _ = walk.fail(name, number, errno.ENOMEM)
-            assert outcome in (200, 201, 500, 503) or outcome == BROKEN, f"{name} no. {number}: {outcome}"
+            # libsodium does not tell a wrong password from one that it had no memory to check: 401.
+            assert outcome in (200, 201, 500, 503) or outcome == BROKEN or (action, outcome) == ("login", 401), \
+                f"{name} no. {number}: {outcome}"
             wait_for(faulty.ready, 20)
             if faulty.pid != pid:
                 ended = faulty.crashes()[-1]
