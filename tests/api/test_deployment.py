@@ -13,7 +13,7 @@ import subprocess
 import httpx
 import pytest
 from devices import wait_for
-from system import ROOT, System
+from system import PROGRAM, ROOT, System
 
 SERVICES = ("postgresql", "redis", "mosquitto", "otad")
 
@@ -173,6 +173,26 @@ def test_two_copies_side_by_side(system):
     finally:
         other.stop()
     assert ready(system)
+
+
+def test_keys_that_others_may_read_stop_it_at_the_start(system):
+    """Each in turn; what is said names the file."""
+    environment = system.environment()
+    keys = [environment["OTAD_HTTPS_KEY"], *map(str, (system.var / "keys").glob("*.key"))]
+    assert len(keys) >= 4
+    for path in keys:
+        os.chmod(path, 0o644)
+        try:
+            done = subprocess.run([PROGRAM, "serve"], env=environment, cwd=ROOT, capture_output=True, text=True,
+                                  timeout=60)
+        finally:
+            os.chmod(path, 0o600)
+        assert done.returncode == 1 and path in done.stderr.splitlines()[0], (path, done.stderr)
+
+
+def test_a_core_file_would_hold_keys(system):
+    limits = pathlib.Path(f"/proc/{system.pid}/limits").read_text()
+    assert re.search(r"^Max core file size +0 +0 ", limits, re.M), limits
 
 
 @pytest.mark.parametrize("name", SERVICES)
