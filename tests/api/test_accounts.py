@@ -378,7 +378,7 @@ def test_logout_reaches_every_worker(otad, session):
     for client in clients:
         assert me(client, session["access_token"]) == 200
     assert clients[0].post("/auth/logout", headers=bearer(session["access_token"])).status_code == 204
-    time.sleep(1)
+    time.sleep(otad.slack)  # the second that the contract allows
     assert [me(client, session["access_token"]) for client in clients] == [401] * 16
 
 
@@ -386,7 +386,7 @@ def test_a_new_password_ends_every_session(otad, client, email):
     tokens = [login(client, email).json() for _ in range(3)]
     done = otad.cli("user", "password", email, input="another fine password\n")
     assert done.returncode == 0
-    time.sleep(1)
+    time.sleep(otad.slack)
     for token in tokens:
         assert me(client, token["access_token"]) == 401
         problem(refresh(client, token["refresh_token"]), 401)

@@ -534,7 +534,7 @@ def test_explanations(operator, online):
 
 @pytest.fixture(scope="module")
 def hasty(start_otad):
-    return start_otad(OTAD_UPDATE_TIMEOUT="3s", OTAD_UPDATE_OFFER_TIMEOUT="6s", OTAD_UPDATE_OFFER_TTL="4s")
+    return start_otad(OTAD_UPDATE_TIMEOUT="5s", OTAD_UPDATE_OFFER_TIMEOUT="10s", OTAD_UPDATE_OFFER_TTL="4s")
 
 
 @pytest.fixture
@@ -560,7 +560,7 @@ def test_an_offer_nobody_takes_times_out(hurry):
 def test_silence_times_out(hurry):
     operator, device, firmware = hurry
     update = started(operator, device, firmware)
-    for progress in range(5):  # longer than the time-out in all, and never silent for it
+    for progress in range(7):  # longer than the time-out in all, and never silent for it
         report(device, update, "downloading", progress=progress)
         time.sleep(1)
     assert newest(operator, device)["state"] == "downloading"
