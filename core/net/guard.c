@@ -380,6 +380,16 @@ void guard_upgraded(h2o_req_t *req)
         conn->kind = GUARD_UPGRADED;
 }
 
+size_t guard_limit(const h2o_req_t *req)
+{
+    return req->conn->ctx->globalconf->max_request_entity_size - GUARD_SPARE;
+}
+
+bool guard_oversized(const h2o_req_t *req)
+{
+    return req->entity.len > guard_limit(req);
+}
+
 void guard_drain(struct guard *guard)
 {
     guard->draining = true;

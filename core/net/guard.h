@@ -27,16 +27,17 @@ struct guard_budget {
 
 /* Limits in ms unless said otherwise; the sweep in guard.c applies them. */
 enum {
-    GUARD_FIRST = 15000,       /* from accept to the first request's first byte, and for a TLS handshake */
-    GUARD_HEADER = 15000,      /* for one HTTP/1 request's header */
-    GUARD_IDLE = 45000,        /* kept alive without a request; PINGs do not count */
-    GUARD_BODY = 20000,        /* a body brings GUARD_BODY_LEAST bytes in this time */
-    GUARD_BODY_LEAST = 10240,  /* bytes */
-    GUARD_STALL = 45000,       /* the reader of an answer takes GUARD_STALL_LEAST bytes in this time */
-    GUARD_STALL_LEAST = 4096,  /* bytes */
-    GUARD_SILENCE = 95000,     /* an upgraded connection sends something (it is pinged every 30 s) */
-    GUARD_LINGER = 300,        /* after an error, for GOAWAY to get out */
-    GUARD_HEADER_BYTES = 65536 /* bytes of an unfinished HTTP/1 header */
+    GUARD_FIRST = 15000,        /* from accept to the first request's first byte, and for a TLS handshake */
+    GUARD_HEADER = 15000,       /* for one HTTP/1 request's header */
+    GUARD_IDLE = 45000,         /* kept alive without a request; PINGs do not count */
+    GUARD_BODY = 20000,         /* a body brings GUARD_BODY_LEAST bytes in this time */
+    GUARD_BODY_LEAST = 10240,   /* bytes */
+    GUARD_STALL = 45000,        /* the reader of an answer takes GUARD_STALL_LEAST bytes in this time */
+    GUARD_STALL_LEAST = 4096,   /* bytes */
+    GUARD_SILENCE = 95000,      /* an upgraded connection sends something (it is pinged every 30 s) */
+    GUARD_LINGER = 300,         /* after an error, for GOAWAY to get out */
+    GUARD_HEADER_BYTES = 65536, /* bytes of an unfinished HTTP/1 header */
+    GUARD_SPARE = 32768 /* bytes, two frames: libh2o takes that much more than guard_oversized() accepts */
 };
 
 /* False and *error (owned by the caller): libh2o does not call our functions, so that there is no guard. */
@@ -53,6 +54,14 @@ void guard_free(struct guard *guard);
 bool guard_admit(struct guard *guard, h2o_socket_t *sock) __attribute__((warn_unused_result));
 /* Ends the connection that was idle longest, if any: for accept() out of descriptors. */
 bool guard_make_room(struct guard *guard);
+
+/* What libh2o would refuse in words of its own comes to the handler instead, so that it is answered like all
+ * else; connections of HTTP/1 end behind such an answer. A head that cannot be read or leaves doubt: path,
+ * method and most headers are not the client's then. */
+bool guard_malformed(const h2o_req_t *req);
+/* A body over the limit (max_request_entity_size less GUARD_SPARE), of which libh2o may not have all, or
+ * nothing: `entity` must not be read. */
+bool guard_oversized(const h2o_req_t *req);
 
 /* From now on this connection is a WebSocket: only silence and a stalled reader end it. Before the upgrade.
  */

@@ -110,15 +110,44 @@ void h2o_socket_close(h2o_socket_t *sock)
     real.socket_close(sock);
 }
 
+/* What stands for the method of a request that cannot be read. */
+static const char malformed[] = "MALFORMED";
+
+bool guard_malformed(const h2o_req_t *req)
+{
+    return req->input.method.base == malformed;
+}
+
+/* libh2o tells by the parser's failure that HTTP/2 begins (RFC 9113, 3.4), and closes behind mere line ends.
+ */
+static bool must_fail(const char *buf, size_t len)
+{
+    static const char preface[] = "PRI * HTTP/2";
+    size_t ends = 0;
+    while (ends < len && (buf[ends] == '\r' || buf[ends] == '\n'))
+        ends++;
+    return (len <= 4 && ends == len) ||
+           (len >= sizeof(preface) - 1 && memcmp(buf, preface, sizeof(preface) - 1) == 0);
+}
+
 int phr_parse_request(const char *buf, size_t len, const char **method, size_t *method_len, const char **path,
                       size_t *path_len, int *minor_version, struct phr_header *headers, size_t *num_headers,
                       size_t last_len)
 {
     int ret = real.parse_request(buf, len, method, method_len, path, path_len, minor_version, headers,
                                  num_headers, last_len);
-    if (ret > 0 && !limits_http1(headers, *num_headers, *minor_version))
-        return -1;
-    return ret;
+    bool sound = ret > 0 ? limits_http1(headers, *num_headers, *minor_version)
+                         : ret == -2 && len < H2O_MAX_REQLEN; /* of an unfinished one libh2o takes no more */
+    if (sound || (ret == -1 && must_fail(buf, len)))
+        return ret;
+    /* HTTP/1.0 without a header is answered, whatever else came, and closed. */
+    *method = malformed;
+    *method_len = sizeof(malformed) - 1;
+    *path = "/";
+    *path_len = 1;
+    *minor_version = 0;
+    *num_headers = limits_keep(headers, *num_headers, "x-request-id");
+    return (int)len;
 }
 
 static struct guard_conn *owner(const uint8_t *input)
@@ -169,9 +198,11 @@ int h2o_hpack_parse_headers(h2o_req_t *req, h2o_hpack_header_table_t *header_tab
         *err_desc = "too many header fields";
     else if ((ret = real.parse_headers(req, header_table, src, len, pseudo_header_exists_map, content_length,
                                        NULL, err_desc)) != 0 ||
-             decoded_size(req) <= LIMITS_HEADER_DECODED)
+             decoded_size(req) <= LIMITS_HEADER_DECODED) {
+        if (pseudo_header_exists_map != NULL)
+            guard_http2_request(req, ret, *content_length);
         return ret;
-    else
+    } else
         *err_desc = "header fields too large";
     struct guard_conn *conn = guard_find(req->conn->callbacks->get_socket(req->conn));
     if (conn != NULL)
@@ -181,8 +212,10 @@ int h2o_hpack_parse_headers(h2o_req_t *req, h2o_hpack_header_table_t *header_tab
 
 void h2o_http2_stream_close(h2o_http2_conn_t *http2, h2o_http2_stream_t *stream)
 {
-    real.stream_close(http2, stream);
     struct guard_conn *conn = http2->sock == NULL ? NULL : guard_find(http2->sock);
+    if (conn != NULL)
+        guard_http2_closing(conn, stream);
+    real.stream_close(http2, stream);
     if (conn != NULL && conn->http2.bodies)
         guard_account(conn);
 }

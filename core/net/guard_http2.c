@@ -1,7 +1,9 @@
 /* What the guard knows of HTTP/2: the price of frames, streams that make no progress, memory of bodies.
  *
- * Reads libh2o's own records of a connection (h2o/http2_internal.h) and writes to them in one place only,
- * settle(), which keeps libh2o from an assert that a client can bring about. Worker thread. */
+ * Reads libh2o's own records of a connection (h2o/http2_internal.h) and writes to them in few places:
+ * settle() keeps libh2o from an assert that a client can bring about; cut() and what belongs to it have a
+ * request answered whose body is not wanted, where libh2o would reset the stream (clients then try again).
+ * Worker thread. */
 #include "net/guard_private.h"
 #include <h2o/http2.h>
 #include <h2o/http2_internal.h>
@@ -17,6 +19,9 @@ enum {
     PRICE_RESET = 10 + EARNED_REQUEST,
     FIRST_WINDOW = 65535, /* of a connection (RFC 9113, 6.9.2) */
     SMALL_DATA = 16,
+    UNENDED = sizeof(((struct guard_conn *)NULL)->http2.unended_ids) / sizeof(uint32_t),
+    UNENDED_DELAY = 1500,  /* ms */
+    SMALL_UNWANTED = 1024, /* bytes in flight when an answer came are no abuse, but must not be free */
 };
 
 static h2o_http2_conn_t *http2_of(const struct guard_conn *conn)
@@ -46,15 +51,86 @@ static void settle_all(h2o_http2_conn_t *http2)
     }
 }
 
-static int price_of_data(struct guard_conn *conn, h2o_http2_conn_t *http2, const h2o_http2_frame_t *frame)
+/* libh2o takes no notice of what this was. */
+static void make_harmless(h2o_http2_frame_t *frame)
+{
+    frame->type = H2O_HTTP2_FRAME_TYPE_SETTINGS;
+    frame->flags = H2O_HTTP2_FRAME_FLAG_ACK;
+    frame->stream_id = 0;
+    frame->length = 0;
+}
+
+/* The request is answered with what there is of it; `entity` tells how much there would be. */
+static void cut(h2o_http2_stream_t *stream, size_t len)
+{
+    h2o_buffer_dispose(&stream->_req_body);
+    stream->_req_body = NULL; /* so that libh2o waits for none */
+    stream->req.entity = h2o_iovec_init(NULL, len);
+}
+
+void guard_http2_request(h2o_req_t *req, int ret, size_t content_length)
+{
+    h2o_http2_stream_t *stream = H2O_STRUCT_FROM_MEMBER(h2o_http2_stream_t, req, req);
+    if (stream->_req_body == NULL)
+        return;
+    if (ret == H2O_HTTP2_ERROR_INVALID_HEADER_CHAR)
+        cut(stream, SIZE_MAX);
+    else if (ret == 0 && content_length != SIZE_MAX && content_length > guard_limit(req))
+        cut(stream, content_length);
+}
+
+/* Clients that send on shall stop (RFC 9113, 8.1). Not at once: curl 7.88 loses an answer that it reads
+ * together with the reset, and by itself stops when it has read a 413. */
+static void reset_unended(struct guard_conn *conn)
+{
+    h2o_http2_conn_t *http2 = http2_of(conn);
+    if (http2->state < H2O_HTTP2_CONN_STATE_HALF_CLOSED) {
+        for (unsigned i = 0; i < conn->http2.unended; i++)
+            h2o_http2__encode_rst_stream_frame(&http2->_write.buf, conn->http2.unended_ids[i], 0);
+        h2o_http2_conn_request_write(http2);
+    }
+    conn->http2.unended = 0;
+}
+
+void guard_http2_closing(struct guard_conn *conn, const h2o_http2_stream_t *stream)
+{
+    if (!guard_oversized(&stream->req) || conn->http2.unended == UNENDED)
+        return; /* a client that has so many may send till its windows are used up */
+    conn->http2.unended_ids[conn->http2.unended++] = stream->stream_id;
+    conn->http2.unended_at = conn->guard->now;
+}
+
+/* Bytes that nobody reads count as read for the connection, so that its other streams go on, but not for
+ * their stream. */
+static int price_of_unwanted(h2o_http2_conn_t *http2, h2o_http2_frame_t *frame)
+{
+    const ssize_t window = H2O_HTTP2_SETTINGS_HOST.initial_window_size;
+    int price = frame->length < SMALL_UNWANTED ? PRICE_CHEAP : 0;
+    h2o_http2_window_consume_window(&http2->_input_window, frame->length);
+    ssize_t left = h2o_http2_window_get_window(&http2->_input_window);
+    if (left * 2 < window && http2->state < H2O_HTTP2_CONN_STATE_HALF_CLOSED) {
+        h2o_http2_encode_window_update_frame(&http2->_write.buf, 0, (int32_t)(window - left));
+        h2o_http2_conn_request_write(http2);
+        h2o_http2_window_update(&http2->_input_window, window - left);
+    }
+    make_harmless(frame);
+    return price;
+}
+
+static int price_of_data(struct guard_conn *conn, h2o_http2_conn_t *http2, h2o_http2_frame_t *frame)
 {
     h2o_http2_stream_t *stream = h2o_http2_conn_get_stream(http2, frame->stream_id);
     conn->bytes_in += frame->length;
-    conn->http2.bodies = true;
-    if (stream == NULL)
-        return PRICE_CHEAP; /* in flight when the stream ended */
+    if (stream == NULL) /* in flight when the stream ended, else an error */
+        return frame->stream_id % 2 == 1 && frame->stream_id <= http2->pull_stream_ids.max_open
+                   ? price_of_unwanted(http2, frame)
+                   : PRICE_CHEAP;
     if (stream->state != H2O_HTTP2_STREAM_STATE_RECV_BODY)
-        return PRICE_RESET; /* libh2o resets it */
+        return guard_oversized(&stream->req) ? price_of_unwanted(http2, frame)
+                                             : PRICE_RESET; /* libh2o resets it */
+    conn->http2.bodies = true;
+    if (stream->_req_body->size > guard_limit(&stream->req))
+        frame->flags |= H2O_HTTP2_FRAME_FLAG_END_STREAM; /* enough to tell: see guard_oversized() */
     if (frame->length < SMALL_DATA && (frame->flags & H2O_HTTP2_FRAME_FLAG_END_STREAM) == 0)
         return PRICE_EMPTY_DATA;
     return 0;
@@ -148,12 +224,8 @@ const char *guard_http2_frame(struct guard_conn *conn, h2o_http2_frame_t *frame)
     default:
         /* Unknown types are to be ignored, but libh2o logs each: it sees an acknowledgement instead. Within a
          * header block they are an error, and stay what they are. */
-        if (!conn->http2.in_block) {
-            frame->type = H2O_HTTP2_FRAME_TYPE_SETTINGS;
-            frame->flags = H2O_HTTP2_FRAME_FLAG_ACK;
-            frame->stream_id = 0;
-            frame->length = 0;
-        }
+        if (!conn->http2.in_block)
+            make_harmless(frame);
     }
     return limits_spend(&conn->http2.bucket, guard->now, price) ? NULL : "too many control frames";
 }
@@ -199,6 +271,8 @@ void guard_http2_judge(struct guard_conn *conn)
     const h2o_http2_conn_t *http2 = http2_of(conn);
     uint64_t now = conn->guard->now;
 
+    if (conn->http2.unended != 0 && now - conn->http2.unended_at >= UNENDED_DELAY)
+        reset_unended(conn);
     if (guard_http2_idle(conn)) {
         if (conn->guard->draining || now - conn->http2.active >= GUARD_IDLE)
             go_away(conn);

@@ -52,7 +52,10 @@ struct guard_conn {
         size_t block;     /* bytes of the header block under way */
         unsigned continuations;
         bool in_block;
-        bool bodies;               /* some stream may hold a body */
+        bool bodies;      /* some stream may hold a body */
+        unsigned unended; /* streams that were answered before their body had come, to be reset */
+        uint32_t unended_ids[8];
+        uint64_t unended_at;       /* when the last of them was closed, as of a sweep */
         uint64_t active;           /* when it last had a stream */
         struct limits_pace window; /* like `answer`, but by flow control */
     } http2;
@@ -85,9 +88,18 @@ void guard_account(struct guard_conn *conn);
 /* Bytes acknowledged by the peer since the connection began. */
 uint64_t guard_acknowledged(const struct guard_conn *conn);
 
+/* Bytes of a body that are accepted. */
+size_t guard_limit(const h2o_req_t *req);
+
 /* A frame came in; NULL: go on, else what is wrong with it. May change the frame into a harmless one. */
 struct st_h2o_http2_frame_t;
 const char *guard_http2_frame(struct guard_conn *conn, struct st_h2o_http2_frame_t *frame);
+/* A request's header block was decoded, `ret` is libh2o's verdict: where its body is not wanted, what comes
+ * of it is thrown away from now on. Not for trailers. */
+void guard_http2_request(h2o_req_t *req, int ret, size_t content_length);
+/* Before a stream is closed. */
+struct st_h2o_http2_stream_t;
+void guard_http2_closing(struct guard_conn *conn, const struct st_h2o_http2_stream_t *stream);
 size_t guard_http2_held(struct guard_conn *conn);
 void guard_http2_judge(struct guard_conn *conn);
 bool guard_http2_idle(const struct guard_conn *conn);

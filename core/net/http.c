@@ -1,4 +1,9 @@
+/* The server: requests from libh2o to the handler, and what there is to know of one.
+ *
+ * libh2o disposes of a request with its stream or connection, whatever the handler is at: a link in the
+ * request's memory tells (on_pool_dispose). Worker thread. */
 #include "base/mem.h"
+#include "net/guard.h"
 #include "net/http_private.h"
 #include <arpa/inet.h>
 #include <endian.h>
@@ -55,6 +60,8 @@ static void on_pool_dispose(void *arg)
     free_if_unheld(link->request);
 }
 
+static const char too_large[] = "The body is larger than this server takes.";
+
 static int on_request(h2o_handler_t *handler, h2o_req_t *req)
 {
     struct http_context *context = H2O_STRUCT_FROM_MEMBER(struct http_context, h2o, req->conn->ctx);
@@ -70,7 +77,12 @@ static int on_request(h2o_handler_t *handler, h2o_req_t *req)
     clock_gettime(CLOCK_MONOTONIC, &request->began);
     http_make_id(context, req, request->id, sizeof(request->id));
     context->in_flight++;
-    context->handler(request, context->arg);
+    if (guard_malformed(req))
+        http_problem(request, 400, "The head of the request is not sound HTTP/1.1.", "", NULL, 0);
+    else if (guard_oversized(req))
+        http_problem(request, 413, too_large, "", NULL, 0);
+    else
+        context->handler(request, context->arg);
     return 0;
 }
 
@@ -97,7 +109,7 @@ static void on_setup_ostream(h2o_filter_t *filter, h2o_req_t *req, h2o_ostream_t
         http_make_id(context, req, id, 129);
         rewrite->super.do_send = on_rewrite_send;
         slot = &rewrite->super.next;
-        const char *detail = req->res.status == 413 ? "The body is larger than this server takes." : NULL;
+        const char *detail = req->res.status == 413 ? too_large : NULL;
         struct buffer body = http_problem_body(req->res.status, detail, "", id);
         rewrite->body = h2o_strdup(&req->pool, body.data, body.len);
         buffer_free(&body);
@@ -116,7 +128,7 @@ struct http_server *http_server_new(const struct http_options *options)
     h2o_socket_buffer_mmap_settings.threshold = SIZE_MAX; /* no bodies in files under /tmp */
     h2o_config_init(&server->conf);
     server->conf.server_name = h2o_iovec_init(H2O_STRLIT("otad"));
-    server->conf.max_request_entity_size = options->max_entity;
+    server->conf.max_request_entity_size = options->max_entity + GUARD_SPARE;
     server->conf.http1.req_timeout = options->http1_timeout;
     server->conf.http2.idle_timeout = options->http2_idle;
     h2o_hostconf_t *host =
@@ -171,11 +183,6 @@ void http_context_free(struct http_context *context)
     h2o_timeout_unlink(&context->h2o.http2._graceful_shutdown_timeout);
     h2o_context_dispose(&context->h2o);
     free(context);
-}
-
-bool http_gone(const struct http_request *request)
-{
-    return request->req == NULL;
 }
 
 static const h2o_iovec_t nothing = {NULL, 0};

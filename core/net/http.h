@@ -1,7 +1,7 @@
 /* HTTP as the layers above see it: a request to be answered exactly once, whatever happens to its client.
  *
- * A request is owned by the handler until it is answered. The client may vanish first: then http_gone() is
- * true, the parts that point into the connection (header, body) are empty, and the answer goes nowhere.
+ * A request is owned by the handler until it is answered. The client may vanish first: then the parts that
+ * point into the connection (path, header, body) are empty, and the answer goes nowhere.
  * Worker thread only. */
 #pragma once
 #include "base/metrics.h"
@@ -17,7 +17,7 @@ struct http_request;
 typedef void (*http_handler)(struct http_request *request, void *arg);
 
 struct http_options {
-    size_t max_entity;      /* bytes of a body that libh2o takes at all */
+    size_t max_entity;      /* bytes of a body; more is 413, and never held */
     uint64_t http1_timeout; /* ms for an HTTP/1 request to arrive, body and all, and to idle before it */
     uint64_t http2_idle;    /* ms an HTTP/2 connection may idle */
 };
@@ -32,7 +32,6 @@ void http_context_shutdown(struct http_context *context); /* HTTP/2 GOAWAY; no k
 void http_context_free(struct http_context *context);
 
 /* The request. Texts are good until it is answered or gone; NULL-based when there is none. */
-bool http_gone(const struct http_request *request);
 h2o_iovec_t http_method(const struct http_request *request);
 h2o_iovec_t http_path(const struct http_request *request);  /* decoded and without dots */
 h2o_iovec_t http_query(const struct http_request *request); /* as sent, without the ? */

@@ -1,5 +1,6 @@
 #include "net/limits.h"
 #include <ctype.h>
+#include <string.h>
 #include <strings.h>
 
 void limits_bucket_init(struct limits_bucket *bucket, uint64_t now)
@@ -94,6 +95,17 @@ size_t limits_hpack(const uint8_t *block, size_t len, size_t most)
 static bool is(const struct phr_header *header, const char *name, size_t len)
 {
     return header->name_len == len && strncasecmp(header->name, name, len) == 0;
+}
+
+size_t limits_keep(struct phr_header *headers, size_t count, const char *name)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (headers[i].name != NULL && is(&headers[i], name, strlen(name))) {
+            headers[0] = headers[i];
+            return 1;
+        }
+    }
+    return 0;
 }
 
 static bool is_number(const struct phr_header *header)

@@ -54,3 +54,5 @@ struct phr_header {
 /* False: no or several Host (HTTP/1.1), several Content-Length or one that is no number, Transfer-Encoding
  * together with Content-Length, twice or in HTTP/1.0, or a folded line. */
 bool limits_http1(const struct phr_header *headers, size_t count, int minor_version);
+/* Moves the first header of that name to the front; the number of those kept: 1 or 0. */
+size_t limits_keep(struct phr_header *headers, size_t count, const char *name);

@@ -83,6 +83,19 @@ def frames(data):
         at += 9 + length
 
 
+def answer(data, stream):
+    """Status (0: none) and body of a stream's answer, and the code of an RST_STREAM (None: none)."""
+    status, body, reset = 0, b"", None
+    for kind, _, of, payload in frames(data):
+        if of == stream and kind == HEADERS:
+            status = {0x88: 200, 0x8C: 400}.get(payload[0]) or int(payload[2:5])
+        elif of == stream and kind == DATA:
+            body += payload
+        elif of == stream and kind == RST_STREAM:
+            reset = int.from_bytes(payload, "big")
+    return status, body, reset
+
+
 def goaway(data):
     """Error code of the last GOAWAY, or None."""
     codes = [int.from_bytes(payload[4:8], "big") for kind, _, _, payload in frames(data) if kind == GOAWAY]

@@ -5,14 +5,15 @@ import random
 import re
 import socket
 import struct
+import subprocess
 import threading
 import time
 
 import pytest
 
 from raw_http import (CONTINUATION, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, HEADERS, INITIAL_WINDOW_SIZE,
-                      PING, PRIORITY, RST_STREAM, SETTINGS, WINDOW_UPDATE, Connection, frame, frames, get, goaway,
-                      post, setting)
+                      PING, PRIORITY, RST_STREAM, SETTINGS, WINDOW_UPDATE, Connection, answer, frame, frames, get,
+                      goaway, post, setting)
 
 MIB = 1 << 20
 
@@ -353,5 +354,93 @@ def test_clients_that_leave_during_their_query(otad, operator, device):
 def test_ambiguous_requests_are_refused(otad, head):
     connection = Connection(otad)
     connection.send(head + b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
-    answer, closed = connection.read(2)
-    assert closed and answer.startswith(b"HTTP/1.1 400 ") and answer.count(b"HTTP/1.1 ") == 1
+    data, closed = connection.read(2)
+    assert closed and data.startswith(b"HTTP/1.1 400 ") and data.count(b"HTTP/1.1 ") == 1
+    head, body = data.split(b"\r\n\r\n", 1)
+    assert b"content-type: application/problem+json" in head and b"x-content-type-options: nosniff" in head
+    assert json.loads(body)["request_id"].encode() == re.search(rb"x-request-id: (\S+)", head)[1]
+
+
+@pytest.mark.parametrize("head", [
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"GET /healthz HTTP/3.0\r\nHost: x\r\n\r\n",
+    b"GET / healthz HTTP/1.1\r\nHost: x\r\n\r\n", b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-A: \0\r\n\r\n",
+    b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + b"x-a: b\r\n" * 101 + b"\r\n", b"\r\n" * 50 + b"x",
+])
+def test_what_is_no_http_is_a_problem(otad, head):
+    connection = Connection(otad)
+    connection.send(head)
+    data, closed = connection.read(5)
+    assert closed and data.startswith(b"HTTP/1.1 400 ") and b"\r\nx-request-id: " in data
+    assert json.loads(data.split(b"\r\n\r\n", 1)[1])["status"] == 400
+
+
+# Bodies over the limit, over HTTP/2: a reset stream made clients try again.
+
+
+def upload(connection, stream, block, length):
+    """A body in frames of 16 KiB, as fast as it is taken; the window is not minded."""
+    connection.send(frame(HEADERS, END_HEADERS, stream, block))
+    for at in range(0, length, 1 << 20):
+        connection.send(frame(DATA, 0, stream, bytes(16384)) * 64)
+    connection.send(frame(DATA, END_STREAM, stream))
+
+
+@pytest.mark.parametrize("declared", [False, True])
+def test_http2_bodies_over_the_limit_are_413(otad, declared):
+    connection, length, data = Connection(otad).start_http2(), 20 * MIB, b""
+    for stream in (1, 3, 5):
+        upload(connection, stream, post(b"/firmware/upload", length if declared else None), length)
+    connection.send(frame(HEADERS, END_STREAM | END_HEADERS, 7, get()))
+    end = time.monotonic() + 20
+    while (answer(data, 7)[0] == 0 or answer(data, 5)[2] is None) and time.monotonic() < end:
+        more, closed = connection.read(0.5)
+        data += more
+        assert not closed, data
+    for stream in (1, 3, 5):
+        status, body, reset = answer(data, stream)
+        assert status == 413 and json.loads(body)["status"] == 413 and reset == 0
+    assert answer(data, 7)[0] == 200 and goaway(data) is None
+    credit = sum(int.from_bytes(payload, "big") for kind, _, stream, payload in frames(data)
+                 if kind == WINDOW_UPDATE and stream == 0)
+    assert credit > 50 * MIB  # what was thrown away counts as read
+
+
+def test_http2_body_of_the_limit_reaches_its_handler(otad):
+    """One byte less than too much; the handler refuses to take it for an image."""
+    connection, most = Connection(otad).start_http2(), 16 * MIB + 65536
+    for stream, length in ((1, most), (3, most + 1)):
+        connection.send(frame(HEADERS, END_HEADERS, stream, post(b"/firmware/upload")))
+        connection.send(frame(DATA, 0, stream, bytes(16384)) * (most // 16384))
+        connection.send(frame(DATA, END_STREAM, stream, bytes(length - most)))
+    data, _ = connection.read(3)
+    assert answer(data, 1)[0] == 401 and answer(data, 3)[0] == 413
+
+
+def test_http2_body_behind_bad_headers_is_not_waited_for(otad):
+    connection = Connection(otad).start_http2()
+    bad = post(b"/auth/login") + b"\0\x03x-a\x02\x01\x01"
+    upload(connection, 1, bad, MIB)
+    data, closed = connection.read(4)
+    assert not closed and answer(data, 1)[0] == 400 and answer(data, 1)[2] == 0
+
+
+def test_data_for_closed_streams_is_no_way_around_the_budget_of_frames(otad):
+    connection = Connection(otad).start_http2()
+    connection.send(frame(HEADERS, END_STREAM | END_HEADERS, 1, get()))
+    connection.read(0.5)
+    connection.send(frame(DATA, 0, 1, b"x") * 100000)
+    assert goaway(connection.read(5)[0]) == ENHANCE_YOUR_CALM
+
+
+@pytest.mark.parametrize("declared", [False, True])
+def test_curl_gets_413_over_http2(otad, tmp_path, declared):
+    large = tmp_path / "large"
+    large.write_bytes(bytes(40 * MIB))
+    for _ in range(10):
+        with large.open("rb") as data:
+            done = subprocess.run(
+                ["curl", "-sS", "-w", "\n%{http_code} %{num_connects}", "--http2-prior-knowledge", "-X", "POST", "-H",
+                 "content-type: application/octet-stream", "-T", str(large) if declared else "-",
+                 f"{otad.url}/firmware/upload"], stdin=data, capture_output=True, text=True, timeout=60)
+        body, codes = done.stdout.splitlines()
+        assert json.loads(body)["status"] == 413 and codes == "413 1", done

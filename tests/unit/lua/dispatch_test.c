@@ -1,14 +1,10 @@
 /* Requests to scripts: from the socket to what a handler returned, on a loop that the test runs itself. */
-#include "../loop.h"
+#include "../http_client.h"
 #include "lab.h"
 #include "lua/coroutine.h"
 #include "lua/dispatch.h"
 #include "net/listener.h"
-#include <errno.h>
 #include <jansson.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 static struct worker *worker;
 static struct http_server *server;
@@ -112,23 +108,8 @@ static char reply[65536];
 
 static int exchange(const char *request, size_t len)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET,
-                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
-                                  .sin_port = htons(listener_port(listener))};
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    size_t got = 0;
-    assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
-    assert_int_equal(send(fd, request, len, MSG_NOSIGNAL), len);
-    for (uint64_t end = clock_ms() + 5000; clock_ms() < end;) {
-        ssize_t n = recv(fd, reply + got, sizeof(reply) - 1 - got, MSG_DONTWAIT);
-        if (n == 0 || (n < 0 && errno != EAGAIN))
-            break;
-        got += n > 0 ? (size_t)n : 0;
-        loop_turn(worker, NULL, NULL, 2);
-    }
-    close(fd);
-    reply[got] = '\0';
-    return got > 12 ? atoi(reply + 9) : 0;
+    int fd = client_dial(listener_port(listener), request, len);
+    return client_take(worker, fd, reply, sizeof(reply)) > 12 ? atoi(reply + 9) : 0;
 }
 
 static const char *body(void)

@@ -131,6 +131,15 @@ static void http1_refuses_what_is_not(void **state)
     assert_false(sound(1, H("Host", "x"), {NULL, 0, "folded", 6}));
 }
 
+static void one_header_is_kept(void **state)
+{
+    struct phr_header headers[] = {H("Host", "x"), {NULL, 0, "folded", 6}, H("X-Id", "1"), H("x-id", "2")};
+    assert_int_equal(limits_keep(headers, 2, "x-id"), 0);
+    assert_int_equal(limits_keep(headers, 4, "x-id"), 1);
+    assert_string_equal(headers[0].value, "1");
+    assert_int_equal(limits_keep(headers, 0, "x-id"), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -143,6 +152,7 @@ int main(void)
         cmocka_unit_test(hpack_stops_at_the_limit_and_at_the_end),
         cmocka_unit_test(http1_takes_what_is_clear),
         cmocka_unit_test(http1_refuses_what_is_not),
+        cmocka_unit_test(one_header_is_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
