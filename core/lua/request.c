@@ -5,6 +5,7 @@
 #include "lua/fail.h"
 #include "lua/json.h"
 #include "lua/modules.h"
+#include "net/content_type.h"
 #include "net/multipart.h"
 #include <sodium.h>
 #include <stdlib.h>
@@ -53,6 +54,34 @@ static int get_header(lua_State *L)
     return 1;
 }
 
+static bool has_type(struct http_request *request, const char *type)
+{
+    h2o_iovec_t header = http_header(request, "content-type");
+    return content_type_is(header.base, header.len, type);
+}
+
+static void push_json_body(lua_State *L, struct http_request *request)
+{
+    char message[160], detail[200];
+    h2o_iovec_t body = http_body(request), type = http_header(request, "content-type");
+    if (!content_type_is_json(type.base, type.len))
+        fail_raise(L, 415, "The body must be application/json in UTF-8.");
+    if (!json_read(L, body.base == NULL ? "" : body.base, body.len, message, sizeof(message))) {
+        snprintf(detail, sizeof(detail), "The body is not JSON: %s.", message);
+        fail_raise(L, 400, detail);
+    }
+}
+
+/* req.json(): the body as a JSON value, for a route that declares it raw. */
+static int get_json(lua_State *L)
+{
+    struct http_request *request = coroutine_of(L)->request;
+    if (request == NULL)
+        return 0;
+    push_json_body(L, request);
+    return 1;
+}
+
 /* What few handlers want is made when asked for. */
 static int request_index(lua_State *L)
 {
@@ -62,6 +91,8 @@ static int request_index(lua_State *L)
         return 0;
     if (strcmp(name, "header") == 0) {
         lua_pushcfunction(L, get_header);
+    } else if (strcmp(name, "json") == 0) {
+        lua_pushcfunction(L, get_json);
     } else if (strcmp(name, "address") == 0) {
         char address[64];
         http_address(request, address, sizeof(address));
@@ -160,26 +191,6 @@ static void push_query(lua_State *L, h2o_iovec_t query)
             lua_rawset(L, -3);
         }
         at = stop + 1;
-    }
-}
-
-static bool has_type(struct http_request *request, const char *type)
-{
-    h2o_iovec_t header = http_header(request, "content-type");
-    size_t len = strlen(type);
-    return header.len >= len && strncasecmp(header.base, type, len) == 0 &&
-           (header.len == len || header.base[len] == ';' || header.base[len] == ' ');
-}
-
-static void push_json_body(lua_State *L, struct http_request *request)
-{
-    char message[160], detail[200];
-    h2o_iovec_t body = http_body(request);
-    if (!has_type(request, "application/json"))
-        fail_raise(L, 415, "The body must be application/json.");
-    if (!json_read(L, body.base == NULL ? "" : body.base, body.len, message, sizeof(message))) {
-        snprintf(detail, sizeof(detail), "The body is not JSON: %s.", message);
-        fail_raise(L, 400, detail);
     }
 }
 
@@ -290,7 +301,7 @@ static void set_params(lua_State *L, int req, const struct request_arrival *arri
 
 /* Headers of a handler's table, as text that stays alive on the Lua stack. */
 static size_t read_headers(lua_State *L, int index, struct http_header headers[MOST_HEADERS],
-                           const char **etag)
+                           struct http_validators *validators)
 {
     size_t count = 0;
     if (lua_isnoneornil(L, index))
@@ -308,7 +319,9 @@ static size_t read_headers(lua_State *L, int index, struct http_header headers[M
         lua_insert(L, index + 1); /* keep the text; the loop's key and value stay on top */
         lua_pop(L, 1);
         if (strcmp(name, "etag") == 0)
-            *etag = value;
+            validators->etag = value;
+        else if (strcmp(name, "last-modified") == 0)
+            validators->modified = strtoll(value, NULL, 10);
         else
             headers[count++] = (struct http_header){name, value, len};
     }
@@ -325,7 +338,7 @@ static int answer(lua_State *L, int status_code, lua_KContext context)
     struct coroutine *coroutine = coroutine_of(L);
     struct http_request *request = coroutine->request;
     struct http_header headers[MOST_HEADERS];
-    const char *etag = NULL;
+    struct http_validators validators = {NULL, 0};
     size_t len;
 
     if (!lua_isinteger(L, 1))
@@ -333,7 +346,7 @@ static int answer(lua_State *L, int status_code, lua_KContext context)
     int status = (int)lua_tointeger(L, 1);
     if (status < 200 || status > 599)
         return luaL_error(L, "a handler returned the status %d", status);
-    size_t count = read_headers(L, 3, headers, &etag);
+    size_t count = read_headers(L, 3, headers, &validators);
 
     const struct blob_view *blob;
     if (lua_istable(L, 2)) {
@@ -345,7 +358,7 @@ static int answer(lua_State *L, int status_code, lua_KContext context)
     } else if ((blob = blob_test(L, 2)) != NULL) {
         struct http_blob body = {blob->data, blob->len, release_blob, bytes_hold(blob->bytes)};
         coroutine->request = NULL;
-        http_answer_blob(request, headers, count, etag, &body);
+        http_answer_blob(request, headers, count, &validators, &body);
     } else if (lua_isnil(L, 2)) {
         coroutine->request = NULL;
         http_answer(request, status, headers, count, NULL, 0);
@@ -390,7 +403,7 @@ static int answer_problem(lua_State *L)
     struct http_request *request = coroutine->request;
     struct http_header headers[MOST_HEADERS];
     struct buffer *extra = &runtime_of(L)->out;
-    const char *etag;
+    struct http_validators unused;
     size_t count = 0;
 
     lua_getfield(L, 1, "detail");
@@ -399,7 +412,7 @@ static int answer_problem(lua_State *L)
     int status = (int)lua_tointeger(L, 4);
     if (lua_getfield(L, 1, "extra") == LUA_TTABLE) {
         lua_getfield(L, 5, "headers");
-        count = read_headers(L, 6, headers, &etag);
+        count = read_headers(L, 6, headers, &unused);
     }
     extra->len = 0;
     if (lua_istable(L, 5)) {

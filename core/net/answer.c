@@ -1,11 +1,13 @@
 /* Answers to requests: texts, JSON, problems, blobs. */
+#include "net/condition.h"
 #include "net/http_private.h"
 #include "net/range.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { CHUNK = 256 * 1024 }; /* of a blob, handed to libh2o at a time */
+enum { CHUNK = 256 * 1024 };                    /* of a blob, handed to libh2o at a time */
+static const int64_t YEAR_10000 = 253402300800; /* s since 1970: dates have four digits for it */
 
 void http_common_headers(h2o_req_t *req, const char *id)
 {
@@ -181,35 +183,36 @@ static void on_blob_proceed(h2o_generator_t *super, h2o_req_t *req)
     h2o_send(req, &piece, 1, generator->left == 0 ? H2O_SEND_STATE_FINAL : H2O_SEND_STATE_IN_PROGRESS);
 }
 
-/* If-None-Match: any, or a list that holds this tag, strong or weak (RFC 9110, 13.1.2). */
-static bool is_listed(h2o_iovec_t header, h2o_iovec_t quoted)
-{
-    if (header.len == 1 && *header.base == '*')
-        return true;
-    return header.len != 0 && h2o_strstr(header.base, header.len, quoted.base, quoted.len) != SIZE_MAX;
-}
-
 void http_answer_blob(struct http_request *request, const struct http_header *headers, size_t count,
-                      const char *etag, const struct http_blob *blob)
+                      const struct http_validators *validators, const struct http_blob *blob)
 {
     struct http_header all[24];
-    char content_range[80], quoted[136];
-    size_t n = 0, first = 0, last = blob->len - 1;
+    char content_range[80], quoted[136], date[H2O_TIMESTR_RFC1123_LEN + 1];
+    size_t n = 0, theirs, first = 0, last = blob->len - 1;
     int status = 200;
     bool head = strcmp(request->method, "HEAD") == 0;
-    h2o_iovec_t range = http_header(request, "range"), if_range = http_header(request, "if-range");
+    h2o_iovec_t range = http_header(request, "range");
 
     for (; n < count && n < 16; n++)
         all[n] = headers[n];
-    if (etag != NULL) {
-        int len = snprintf(quoted, sizeof(quoted), "\"%.128s\"", etag);
-        h2o_iovec_t tag = {quoted, (size_t)len};
-        all[n++] = (struct http_header){"etag", tag.base, tag.len};
+    theirs = n;
+    if (validators->etag != NULL) {
+        int len = snprintf(quoted, sizeof(quoted), "\"%.128s\"", validators->etag);
+        struct condition_state state = {{quoted, (size_t)len}, 0};
+        struct condition condition = {http_header(request, "if-match"), http_header(request, "if-none-match"),
+                                      http_header(request, "if-modified-since"),
+                                      http_header(request, "if-unmodified-since")};
+        all[n++] = (struct http_header){"etag", quoted, (size_t)len};
         all[n++] = (struct http_header){"accept-ranges", "bytes", 5};
-        if (is_listed(http_header(request, "if-none-match"), tag))
-            status = 304;
-        else if (!head && range.len != 0 &&
-                 (if_range.len == 0 || h2o_memis(if_range.base, if_range.len, tag.base, tag.len))) {
+        if (validators->modified > 0 && validators->modified < YEAR_10000) {
+            state.modified = validators->modified;
+            h2o_time2str_rfc1123(date, gmtime_r(&(time_t){state.modified}, &(struct tm){0}));
+            all[n++] = (struct http_header){"last-modified", date, H2O_TIMESTR_RFC1123_LEN};
+        }
+        int unmet = condition_check(&condition, &state);
+        if (unmet != 0) {
+            status = unmet;
+        } else if (!head && range.len != 0 && condition_range(http_header(request, "if-range"), &state)) {
             enum range_result result = range_parse(range.base, range.len, blob->len, &first, &last);
             status = result == RANGE_ONE ? 206 : result == RANGE_BEYOND ? 416 : 200;
         }
@@ -221,8 +224,11 @@ void http_answer_blob(struct http_request *request, const struct http_header *he
         all[n++] = (struct http_header){"content-range", content_range, (size_t)len};
     }
     h2o_req_t *req = request->req;
-    if (status == 416) {
-        http_problem(request, 416, "The range begins past the end.", "", all, n);
+    if (status == 412 || status == 416) {
+        http_problem(request, status,
+                     status == 416 ? "The range begins past the end."
+                                   : "This is not what the request asks for.",
+                     "", all + theirs, n - theirs); /* theirs are about the blob, its type first */
         blob->release(blob->owner);
         return;
     }

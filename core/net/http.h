@@ -61,15 +61,19 @@ void http_problem(struct http_request *request, int status, const char *detail, 
                   const struct http_header *headers, size_t count);
 
 /* Bytes that outlive the call: `release` is called once when the last was sent or the client is gone. With an
- * `etag` (without quotes, 128 bytes at most) it answers If-None-Match, and one byte range (RFC 9110 14.2) as
- * 206; a range that ends past the end is cut, as ESP-IDF's esp_https_ota needs. */
+ * `etag` it answers conditions (RFC 9110, 13), and one byte range (14.2) as 206; a range that ends past the
+ * end is cut, as ESP-IDF's esp_https_ota needs. */
 struct http_blob {
     const uint8_t *data;
     size_t len;
     void (*release)(void *owner);
     void *owner;
 };
+struct http_validators {
+    const char *etag; /* without quotes, 128 bytes at most; NULL: none */
+    int64_t modified; /* s since 1970; 0: not known */
+};
 void http_answer_blob(struct http_request *request, const struct http_header *headers, size_t count,
-                      const char *etag, const struct http_blob *blob);
+                      const struct http_validators *validators, const struct http_blob *blob);
 
 const char *http_reason(int status); /* "Not Found" */

@@ -2,96 +2,26 @@
 #include <string.h>
 #include <strings.h>
 
-/* What is still to be read of a body, a header line or a header value. */
-struct cursor {
-    const char *at, *end;
-};
-
-static bool is_token(unsigned char c)
-{
-    return c > ' ' && c < 0x7F && !strchr("()<>@,;:\\\"/[]?={}", c);
-}
-
 static bool is_boundary(unsigned char c)
 {
     return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
            (c && strchr("'()+_,-./:=? ", c));
 }
 
-static bool same(struct multipart_text text, const char *word)
-{
-    return text.len == strlen(word) && strncasecmp(text.base, word, text.len) == 0;
-}
-
-static bool take(struct cursor *in, const char *bytes, size_t len)
-{
-    if ((size_t)(in->end - in->at) < len || memcmp(in->at, bytes, len) != 0)
-        return false;
-    in->at += len;
-    return true;
-}
-
-static void skip_blanks(struct cursor *in)
-{
-    while (in->at < in->end && (*in->at == ' ' || *in->at == '\t'))
-        in->at++;
-}
-
-static struct multipart_text take_token(struct cursor *in)
-{
-    struct multipart_text token = {in->at, 0};
-    while (in->at < in->end && is_token((unsigned char)*in->at))
-        in->at++;
-    token.len = (size_t)(in->at - token.base);
-    return token;
-}
-
-/* What stands between quotes, escapes left in it. Only \" and \\ are escapes: browsers send a lone backslash
- * as it is. */
-static bool take_quoted(struct cursor *in, struct multipart_text *out)
-{
-    if (!take(in, "\"", 1))
-        return false;
-    out->base = in->at;
-    for (; in->at < in->end && *in->at != '"'; in->at++)
-        if (*in->at == '\\' && in->end - in->at > 1 && (in->at[1] == '"' || in->at[1] == '\\'))
-            in->at++;
-    out->len = (size_t)(in->at - out->base);
-    return take(in, "\"", 1);
-}
-
-/* Reads `; name=value`. 1: read; 0: nothing is left; -1: malformed. */
-static int take_parameter(struct cursor *in, struct multipart_text *name, struct multipart_text *value)
-{
-    skip_blanks(in);
-    if (in->at == in->end)
-        return 0;
-    if (!take(in, ";", 1))
-        return -1;
-    skip_blanks(in);
-    *name = take_token(in);
-    if (name->len == 0 || !take(in, "=", 1))
-        return -1;
-    if (in->at < in->end && *in->at == '"')
-        return take_quoted(in, value) ? 1 : -1;
-    *value = take_token(in);
-    return value->len ? 1 : -1;
-}
-
 /* The delimiter, "\r\n--" and the boundary, into out; its length, or 0 and *error. */
-static size_t make_delimiter(struct cursor type, char out[4 + 70], const char **error)
+static size_t make_delimiter(struct content_cursor type, char out[4 + 70], const char **error)
 {
     static const char media[] = "multipart/form-data";
-    struct multipart_text name, value, boundary = {NULL, 0};
+    struct content_text name, value, boundary = {NULL, 0};
     int got;
     *error = "The content type is not multipart/form-data.";
-    skip_blanks(&type);
+    content_skip_blanks(&type);
     if ((size_t)(type.end - type.at) < sizeof(media) - 1 ||
         strncasecmp(type.at, media, sizeof(media) - 1) != 0)
         return 0;
     type.at += sizeof(media) - 1;
-    while ((got = take_parameter(&type, &name, &value)) == 1) {
-        if (!same(name, "boundary"))
+    while ((got = content_take_parameter(&type, &name, &value)) == 1) {
+        if (!content_equals(name, "boundary"))
             continue;
         *error = "The content type has two boundaries.";
         if (boundary.base)
@@ -112,18 +42,18 @@ static size_t make_delimiter(struct cursor type, char out[4 + 70], const char **
     return 4 + boundary.len;
 }
 
-static const char *read_disposition(struct cursor in, struct multipart_part *part)
+static const char *read_disposition(struct content_cursor in, struct multipart_part *part)
 {
-    struct multipart_text name, value;
+    struct content_text name, value;
     int got;
     if (part->name.base)
         return "A part has two Content-Disposition headers.";
-    if (!same(take_token(&in), "form-data"))
+    if (!content_equals(content_take_token(&in), "form-data"))
         return "A part is not form-data.";
-    while ((got = take_parameter(&in, &name, &value)) == 1) {
-        struct multipart_text *to = same(name, "name")       ? &part->name
-                                    : same(name, "filename") ? &part->filename
-                                                             : NULL;
+    while ((got = content_take_parameter(&in, &name, &value)) == 1) {
+        struct content_text *to = content_equals(name, "name")       ? &part->name
+                                  : content_equals(name, "filename") ? &part->filename
+                                                                     : NULL;
         if (to && to->base)
             return "A part has two names.";
         if (to)
@@ -134,41 +64,41 @@ static const char *read_disposition(struct cursor in, struct multipart_part *par
     return part->name.len ? NULL : "A part has no name.";
 }
 
-static const char *read_header(struct cursor line, struct multipart_part *part)
+static const char *read_header(struct content_cursor line, struct multipart_part *part)
 {
     for (const char *c = line.at; c < line.end; c++)
         if (((unsigned char)*c < ' ' && *c != '\t') || *c == 0x7F)
             return "A part's header has a control character.";
-    struct multipart_text name = take_token(&line);
-    if (name.len == 0 || !take(&line, ":", 1))
+    struct content_text name = content_take_token(&line);
+    if (name.len == 0 || !content_take(&line, ":", 1))
         return "A part's header is malformed.";
-    skip_blanks(&line);
+    content_skip_blanks(&line);
     while (line.end > line.at && (line.end[-1] == ' ' || line.end[-1] == '\t'))
         line.end--;
-    struct multipart_text value = {line.at, (size_t)(line.end - line.at)};
-    if (same(name, "Content-Disposition"))
+    struct content_text value = {line.at, (size_t)(line.end - line.at)};
+    if (content_equals(name, "Content-Disposition"))
         return read_disposition(line, part);
-    if (same(name, "Content-Type")) {
+    if (content_equals(name, "Content-Type")) {
         if (part->content_type.base)
             return "A part has two Content-Type headers.";
         part->content_type = value;
     }
-    if (same(name, "Content-Transfer-Encoding") && !same(value, "binary") && !same(value, "8bit") &&
-        !same(value, "7bit"))
+    if (content_equals(name, "Content-Transfer-Encoding") && !content_equals(value, "binary") &&
+        !content_equals(value, "8bit") && !content_equals(value, "7bit"))
         return "A part has a Content-Transfer-Encoding.";
     return NULL;
 }
 
 /* From behind a delimiter's CRLF to behind the empty line. */
-static const char *read_headers(struct cursor *in, struct multipart_part *part)
+static const char *read_headers(struct content_cursor *in, struct multipart_part *part)
 {
     const char *start = in->at, *why = NULL;
-    while (!why && !take(in, "\r\n", 2)) {
+    while (!why && !content_take(in, "\r\n", 2)) {
         size_t left = MULTIPART_HEADER_MAX - (size_t)(in->at - start), have = (size_t)(in->end - in->at);
         const char *stop = memmem(in->at, have < left ? have : left, "\r\n", 2);
         if (!stop)
             return have < left ? "A part ends within its headers." : "A part's headers are too long.";
-        why = read_header((struct cursor){in->at, stop}, part);
+        why = read_header((struct content_cursor){in->at, stop}, part);
         in->at = stop + 2;
     }
     return why ? why : part->name.base ? NULL : "A part has no Content-Disposition header.";
@@ -179,19 +109,20 @@ int multipart_parse(const char *content_type, size_t content_type_len, const cha
 {
     char delimiter[4 + 70];
     size_t delimiter_len =
-        make_delimiter((struct cursor){content_type, content_type + content_type_len}, delimiter, error);
+        make_delimiter((struct content_cursor){content_type, content_type + content_type_len}, delimiter,
+                       error);
     if (!delimiter_len)
         return -1;
-    struct cursor in = {body, body + body_len};
-    take(&in, "\r\n", 2);
+    struct content_cursor in = {body, body + body_len};
+    content_take(&in, "\r\n", 2);
     *error = "The body does not start with its boundary.";
-    if (!take(&in, delimiter + 2, delimiter_len - 2))
+    if (!content_take(&in, delimiter + 2, delimiter_len - 2))
         return -1;
     size_t count = 0;
-    while (!take(&in, "--", 2)) {
-        skip_blanks(&in);
+    while (!content_take(&in, "--", 2)) {
+        content_skip_blanks(&in);
         *error = "A boundary is followed by something else than a line's end.";
-        if (!take(&in, "\r\n", 2))
+        if (!content_take(&in, "\r\n", 2))
             return -1;
         *error = "There are too many parts.";
         if (count == max || count == MULTIPART_PARTS_MAX)
@@ -215,8 +146,8 @@ int multipart_parse(const char *content_type, size_t content_type_len, const cha
         in.at = stop + delimiter_len;
         count++;
     }
-    skip_blanks(&in);
-    take(&in, "\r\n", 2);
+    content_skip_blanks(&in);
+    content_take(&in, "\r\n", 2);
     *error = "Something follows the closing boundary.";
     if (in.at != in.end)
         return -1;

@@ -6,23 +6,19 @@
  * the same name; header lines are neither folded nor longer than the bounds below. Content-Transfer-Encoding
  * may only say that there is none (binary, 8bit, 7bit). */
 #pragma once
+#include "net/content_type.h"
 #include <stdbool.h>
 #include <stddef.h>
 
 #define MULTIPART_PARTS_MAX 16
 #define MULTIPART_HEADER_MAX 4096 /* bytes of all header lines of one part */
 
-struct multipart_text {
-    const char *base; /* NULL: there was none; not NUL-terminated */
-    size_t len;
-};
-
 struct multipart_part {
-    struct multipart_text name; /* at least one byte */
+    struct content_text name; /* at least one byte */
     /* As sent, between the quotes: \" and \\ are still escaped, browsers write %22 for a quote. It is what
      * somebody claims: never a path, and to be escaped where it is shown. */
-    struct multipart_text filename;
-    struct multipart_text content_type;
+    struct content_text filename;
+    struct content_text content_type;
     const char *data;
     size_t len;
 };

@@ -212,13 +212,7 @@ local schema = {}
 -- The JSON body of a request whose body is "raw", checked; nil for an empty one.
 function schema.read_body(req, check)
   if #req.body == 0 then return nil end
-  local kind = (req.header("content-type") or ""):lower()
-  if not kind:find("^application/json$") and not kind:find("^application/json[; ]") then
-    fail(415, "The body must be application/json.")
-  end
-  local value, message = json.decode(tostring(req.body))
-  if message then fail(400, "The body is not JSON: " .. message .. ".") end
-  local body, errors = check(value)
+  local body, errors = check(req.json())
   if errors then fail(422, "Some fields are not as they must be.", { errors = errors }) end
   return body
 end

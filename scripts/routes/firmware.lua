@@ -154,7 +154,7 @@ end
 local function send(req)
   local row = find(req)
   local name = ("%s-%s-%s.bin"):format(row.project, row.version, row.chip):gsub("[^%w._-]", "_")
-  return download(row.sha256, { ["content-disposition"] = ('attachment; filename="%s"'):format(name) })
+  return download(row, { ["content-disposition"] = ('attachment; filename="%s"'):format(name) })
 end
 
 -- The file goes before the transaction ends: an upload of the same image waits for the row and then looks again

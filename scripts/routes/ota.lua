@@ -9,7 +9,7 @@ return {
       local id = offers.read_token(req.params.token)
       local image = id and id <= 2147483647 and db.one("update_image", id)
       if not image then fail(404) end
-      return download(image.sha256, { ["cache-control"] = "private, no-transform" })
+      return download(image, { ["cache-control"] = "private, no-transform" })
     end,
   },
 }

@@ -94,7 +94,7 @@ select expires_at, held from offers where device_id = $1::int and payload <> '';
 
 -- name: update_image read
 -- What the download link of update $1 leads to, while the update is under way.
-select f.sha256 from updates u join firmware f on f.id = u.firmware_id
+select f.sha256, f.uploaded_at from updates u join firmware f on f.id = u.firmware_id
 where u.id = $1::int and u.state in ('pending', 'offered', 'downloading', 'installing');
 
 -- name: updates_report

@@ -287,6 +287,8 @@ def test_refresh_checks_its_body(client, session):
     token = session["refresh_token"]
     problem(client.post("/auth/refresh", content=b"{", headers={"content-type": "application/json"}), 400)
     problem(client.post("/auth/refresh", content=b"x", headers={"content-type": "text/plain"}), 415)
+    utf16 = {"content-type": "application/json; charset=utf-16"}
+    problem(client.post("/auth/refresh", content=b'{"refresh_token":"x"}', headers=utf16), 415)
     problem(client.post("/auth/refresh", json={}), 422, "refresh_token")
     problem(client.post("/auth/refresh", json={"refresh_token": 5}), 422, "refresh_token")
     problem(client.post("/auth/refresh", json={"refresh_token": token, "x": 1}), 422, "x")

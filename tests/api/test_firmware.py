@@ -1,9 +1,11 @@
 """Firmware over HTTP: upload in both forms, lists, download with ranges, deletion."""
 import base64
 import concurrent.futures
+import email.utils
 import hashlib
 import pathlib
 import random
+import time
 
 import pytest
 
@@ -249,11 +251,32 @@ def test_ranges(operator, header, first, last):
     assert answer.headers["content-length"] == str(last - first + 1)
 
 
+def test_conditions(operator):
+    image, firmware = stored(operator)
+    path, tag = f"/firmware/{firmware['id']}/download", f'"{firmware["sha256"]}"'
+    modified = operator.client.get(path).headers["last-modified"]
+    seconds = email.utils.parsedate_to_datetime(modified).timestamp()
+    assert abs(seconds - time.time()) < 60
+    earlier = email.utils.formatdate(seconds - 1, usegmt=True)
+    for headers, status in (({"if-match": tag}, 200), ({"if-match": '"other"'}, 412), ({"if-match": "*"}, 200),
+                            ({"if-match": '"other"', "range": "bytes=0-9"}, 412), ({"if-match": "W/" + tag}, 412),
+                            ({"if-unmodified-since": modified}, 200), ({"if-unmodified-since": earlier}, 412),
+                            ({"if-match": tag, "if-unmodified-since": earlier}, 200),
+                            ({"if-match": tag, "if-none-match": tag}, 304), ({"if-modified-since": modified}, 304),
+                            ({"if-range": tag, "range": "bytes=0-9"}, 206)):
+        answer = operator.client.get(path, headers=headers)
+        assert answer.status_code == status, (headers, answer.status_code)
+        if status == 412:
+            problem(answer, 412)
+        elif status == 200:
+            assert answer.content == image
+
+
 def test_odd_ranges(operator):
     image, firmware = stored(operator)
     path = f"/firmware/{firmware['id']}/download"
     answer = operator.client.get(path, headers={"range": "bytes=4096-"})
-    assert answer.status_code == 416 and answer.headers["content-range"] == "bytes */4096"
+    assert problem(answer, 416) and answer.headers["content-range"] == "bytes */4096"
     many = "bytes=" + ",".join(f"{i}-{i}" for i in range(0, 2000, 2))
     for header in (many, "bytes=5-4", "bytes=x", "lines=1-2", "bytes=-", "bytes=0-1,3-4"):
         answer = operator.client.get(path, headers={"range": header})

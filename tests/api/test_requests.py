@@ -55,14 +55,16 @@ def test_sound_json_however_written(user):
 
 
 @pytest.mark.parametrize("kind", [None, "text/plain", "application/x-www-form-urlencoded", "application/jsonx",
-                                  "multipart/form-data; boundary=x", "application/xml"])
+                                  "multipart/form-data; boundary=x", "application/xml",
+                                  "application/json; charset=utf-16", 'application/json;Charset="latin1"'])
 def test_other_types_are_415(user, kind):
     headers = {} if kind is None else {"content-type": kind}
     problem(user.client.post("/devices/register", content=b'{"device_code":"a"}', headers=headers), 415)
 
 
-def test_a_charset_may_be_named(user):
-    headers = {"content-type": "application/json; charset=utf-8"}
+@pytest.mark.parametrize("charset", ["utf-8", "UTF-8", '"Utf-8"'])
+def test_a_charset_may_be_named(user, charset):
+    headers = {"content-type": f"application/json; charset={charset}"}
     body = json.dumps({"device_code": code()})
     assert user.client.post("/devices/register", content=body, headers=headers).status_code == 201
 

@@ -315,6 +315,8 @@ def test_the_offer_is_signed_and_complete(otad, operator, online, tmp_path):
     assert any(verify(key, offer["release_signature"], release, tmp_path) and
                hashlib.sha256(base64.b64decode(key)).hexdigest()[:8] == offer["release_key"] for key in keys["release"])
     assert httpx.get(offer["url"]).content == image
+    assert httpx.get(offer["url"], headers={"if-match": '"other"'}).status_code == 412
+    assert httpx.get(offer["url"], headers={"if-unmodified-since": "Thu, 01 Jan 1970 00:00:00 GMT"}).status_code == 412
 
 
 def test_the_offer_waits_for_an_offline_device(operator, device):

@@ -25,6 +25,8 @@ static const char routes[] =
     "    if not req.parts then return 200, { raw = #req.body } end\n"
     "    local out = {} for k, v in pairs(req.parts) do out[k] = type(v) == 'string' and v or #v.data end "
     "return 200, out end },\n"
+    "{ method = 'POST', path = '/raw', who = 'anyone', body = 'raw', handler = function(req) return 200, "
+    "req.json() end },\n"
     "{ method = 'GET', path = '/things/:id/:name', who = 'anyone', handler = function(req) return 200, "
     "req.params end },\n"
     "{ method = 'GET', path = '/secret', who = 'user', handler = show },\n"
@@ -209,6 +211,24 @@ static void test_bodies(void **state)
     answers("POST", "/body", "", "{}", 2, 415, "application/json");
     answers("POST", "/body", "application/json; charset=utf-8", "{\"a\":\"x\"}", 9, 200, "x");
     answers("POST", "/body", "APPLICATION/JSON", "{\"a\":\"x\"}", 9, 200, "x");
+    static const char *const good[] = {"application/json;charset=UTF-8",
+                                       "application/json ; Charset=\"utf-8\" ;",
+                                       "application/json; version=1; charset=Utf-8", "application/json;"};
+    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
+        answers("POST", "/body", good[i], "{\"a\":\"x\"}", 9, 200, "x");
+    static const char *const other[] = {"application/json; charset=utf-16",
+                                        "application/json;CHARSET=\"utf-16\"",
+                                        "application/json; charset=utf-8; charset=latin1",
+                                        "application/json; charset=",
+                                        "application/json; charset",
+                                        "application/json; a=\"b;charset=utf-8",
+                                        "application/json utf-8"};
+    for (size_t i = 0; i < sizeof(other) / sizeof(other[0]); i++) {
+        answers("POST", "/body", other[i], "{\"a\":\"x\"}", 9, 415, "UTF-8");
+        answers("POST", "/raw", other[i], "{\"a\":\"x\"}", 9, 415, "UTF-8");
+    }
+    answers("POST", "/raw", good[0], "{\"a\":\"x\"}", 9, 200, "x");
+    answers("POST", "/raw", good[0], "{\"a\":", 5, 400, "not JSON");
     answers("POST", "/body", "application/jsonx", "{\"a\":\"x\"}", 9, 415, "");
 }
 

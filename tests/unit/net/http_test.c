@@ -34,6 +34,7 @@ static void handle(struct http_request *request, void *arg)
     static const struct http_header headers[] = {{"x-mine", "1", 1}, {"allow", "GET, HEAD", 9}};
     h2o_iovec_t path = http_path(request);
     struct http_blob body = {blob, is(path, "/empty") ? 0 : BLOB, on_release, blob};
+    struct http_validators tagged = {"tag", 0}, dated = {"tag", 784111777}, untagged = {NULL, 0};
     handled++;
     http_set_route(request, "/route");
     if (is(path, "/text"))
@@ -49,16 +50,17 @@ static void handle(struct http_request *request, void *arg)
     else if (is(path, "/who"))
         http_problem(request, 401, NULL, "", NULL, 0);
     else if (is(path, "/blob") || is(path, "/empty"))
-        http_answer_blob(request, headers, 1, "tag", &body);
+        http_answer_blob(request, headers, 1, &tagged, &body);
+    else if (is(path, "/dated"))
+        http_answer_blob(request, headers, 1, &dated, &body);
     else if (is(path, "/untagged"))
-        http_answer_blob(request, headers, 1, NULL, &body);
-    else if (is(path, "/long-tag"))
-        http_answer_blob(
-            request, headers, 1,
+        http_answer_blob(request, headers, 1, &untagged, &body);
+    else if (is(path, "/long-tag")) {
+        tagged.etag =
             "0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123"
-            "4567890123456789012345678901234567890123456789012345678901234567890123456789",
-            &body);
-    else if (is(path, "/later"))
+            "4567890123456789012345678901234567890123456789012345678901234567890123456789";
+        http_answer_blob(request, headers, 1, &tagged, &body);
+    } else if (is(path, "/later"))
         later[asked_later++] = request;
     else if (is(path, "/echo")) {
         h2o_iovec_t text = http_body(request);
@@ -331,6 +333,59 @@ static void test_conditions(void **state)
     gets("If-Range: Sat, 29 Oct 1994 19:43:31 GMT\r\nRange: bytes=0-9\r\n", 200, 0, BLOB);
 }
 
+/* If-Match and dates were not looked at. In the order of RFC 9110, 13.2.2. */
+static void test_preconditions(void **state)
+{
+    gets("If-Match: \"tag\"\r\n", 200, 0, BLOB);
+    gets("If-Match: \"a\",\"tag\"\r\nRange: bytes=0-9\r\n", 206, 0, 10);
+    gets("If-Match: *\r\n", 200, 0, BLOB);
+    gets("If-Match: \"tag\"\r\nIf-None-Match: \"tag\"\r\n", 304, 0, 0);
+    static const char *const unmet[] = {"If-Match: \"other\"\r\n",
+                                        "If-Match: W/\"tag\"\r\n",
+                                        "If-Match: tag\r\n",
+                                        "If-Match: \r\n",
+                                        "If-Match: \"other\"\r\nRange: bytes=0-9\r\n",
+                                        "If-Match: \"other\"\r\nIf-None-Match: \"tag\"\r\n"};
+    for (size_t i = 0; i < sizeof(unmet) / sizeof(unmet[0]); i++) {
+        gets(unmet[i], 412, 0, 0);
+        is_problem(412, "This is not what the request asks for.");
+        has("etag", "\"tag\"");
+    }
+    assert_null(header("last-modified"));
+    gets("If-Unmodified-Since: Sat, 29 Oct 1994 19:43:31 GMT\r\n", 200, 0, BLOB); /* there is no date */
+    unsigned before = released;
+    ask("HEAD", "/blob", "If-Match: \"other\"\r\n");
+    assert_int_equal(reply.status, 412);
+    assert_int_equal(reply.body_len, 0);
+    assert_int_equal(released, before + 1);
+}
+
+static void test_dates(void **state)
+{
+    static const struct {
+        const char *headers;
+        int status;
+    } asked[] = {
+        {"If-Unmodified-Since: Sun, 06 Nov 1994 08:49:37 GMT\r\n", 200},
+        {"If-Unmodified-Since: Sun, 06 Nov 1994 08:49:36 GMT\r\n", 412},
+        {"If-Unmodified-Since: Thu, 01 Jan 1970 00:00:00 GMT\r\nRange: bytes=0-9\r\n", 412},
+        {"If-Unmodified-Since: yesterday\r\n", 200},
+        {"If-Unmodified-Since: Sun, 06 Nov 1994 08:49:36 GMT\r\nIf-Match: \"tag\"\r\n", 200},
+        {"If-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT\r\n", 304},
+        {"If-Modified-Since: Sun, 06 Nov 1994 08:49:36 GMT\r\n", 200},
+        {"If-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT\r\nIf-None-Match: \"other\"\r\n", 200},
+        {"If-Range: Sun, 06 Nov 1994 08:49:37 GMT\r\nRange: bytes=0-9\r\n", 206},
+        {"If-Range: Sun, 06 Nov 1994 08:49:38 GMT\r\nRange: bytes=0-9\r\n", 200},
+        {"", 200},
+    };
+    for (size_t i = 0; i < sizeof(asked) / sizeof(asked[0]); i++) {
+        ask("GET", "/dated", asked[i].headers);
+        if (reply.status != asked[i].status)
+            fail_msg("%s: %d", asked[i].headers, reply.status);
+        has("last-modified", "Sun, 06 Nov 1994 08:49:37 GMT");
+    }
+}
+
 /* Any text that held the tag was taken for it. */
 static void test_tags_are_compared_whole(void **state)
 {
@@ -474,7 +529,7 @@ static void test_clients_that_are_gone(void **state)
         else if (i % 3 == 1)
             http_problem(one, 500, NULL, "", NULL, 0);
         else
-            http_answer_blob(one, NULL, 0, "tag", &body);
+            http_answer_blob(one, NULL, 0, &(struct http_validators){"tag", 0}, &body);
     }
     assert_int_equal(http_in_flight(context), 0);
     assert_int_equal(released, 20);
@@ -493,7 +548,7 @@ static void test_http1_clients_that_are_gone(void **state)
         if (i % 2 == 0)
             http_answer(later[i], 200, NULL, 0, "x", 1);
         else
-            http_answer_blob(later[i], NULL, 0, "tag", &body);
+            http_answer_blob(later[i], NULL, 0, &(struct http_validators){"tag", 0}, &body);
     }
     for (int i = 0; i < 200 && (http_in_flight(context) != 0 || released < 15); i++)
         loop_for(worker, NULL, NULL, 5);
@@ -537,6 +592,8 @@ int main(void)
         CASE(test_request_ids),
         CASE(test_blobs),
         CASE(test_conditions),
+        CASE(test_preconditions),
+        CASE(test_dates),
         CASE(test_tags_are_compared_whole),
         CASE(test_long_tag),
         CASE(test_bodies),

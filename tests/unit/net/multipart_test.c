@@ -21,7 +21,7 @@ static int parse(const char *type, const char *body, size_t len, struct multipar
     memcpy(copy + 1, body, len);
     int count = multipart_parse(type, strlen(type), copy + 1, len, parts, MULTIPART_PARTS_MAX, error);
     for (int i = 0; i < count; i++) { /* into the caller's bytes, which stay */
-        struct multipart_text *texts[] = {&parts[i].name, &parts[i].filename, &parts[i].content_type};
+        struct content_text *texts[] = {&parts[i].name, &parts[i].filename, &parts[i].content_type};
         for (int t = 0; t < 3; t++)
             if (texts[t]->base)
                 texts[t]->base = body + (texts[t]->base - copy - 1);
@@ -50,7 +50,7 @@ static void refused(const char *type, const char *body, const char *expected)
         fail_msg("expected \"%s\", got \"%s\"", expected, error);
 }
 
-static void equals(struct multipart_text text, const char *expected)
+static void equals(struct content_text text, const char *expected)
 {
     assert_non_null(text.base);
     assert_int_equal(text.len, strlen(expected));
