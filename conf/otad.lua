@@ -15,6 +15,9 @@ return {
     max_connections = 4096,
     max_body = "1MiB",      -- of a request; firmware.max_size holds for uploads
     body_budget = "128MiB", -- of all requests under way together
+    -- Behind reverse proxies: theirs are the only X-Forwarded-For that is believed, and the client is the last address
+    -- in it that is not one of these. Without, limits on logins take all clients of a proxy for one.
+    -- trusted_proxies = "127.0.0.1, ::1, 10.0.0.0/8",
   },
 
   https = {
@@ -38,6 +41,8 @@ return {
     refresh_ttl = "30d",
     max_failures = 5,       -- of an account or an address within failure_window, then 429
     failure_window = "15m",
+    max_registrations = 30, -- that an address may ask for within registration_window, then 429
+    registration_window = "1h",
     -- The first signs, all are accepted: put a new one in front to rotate.
     jwt_keys = "var/keys/jwt.key",
   },

@@ -31,6 +31,8 @@ static const struct config_key keys[] = {
     KEY("https.certificate", CONFIG_STRING, https_certificate, "", "certificate chain, PEM; empty: no HTTPS",
         NULL),
     KEY("https.key", CONFIG_STRING, https_key, "", "its key, PEM", NULL),
+    KEY("http.trusted_proxies", CONFIG_STRING, http_trusted_proxies, "",
+        "addresses and networks whose X-Forwarded-For is believed, comma-separated", NULL),
     KEY("http.max_connections", CONFIG_INT, http_max_connections, "4096", "open at once", NULL),
     KEY("http.max_body", CONFIG_SIZE, http_max_body, "1MiB", "largest request body but for uploads", NULL),
     KEY("http.body_budget", CONFIG_SIZE, http_body_budget, "128MiB",
@@ -78,6 +80,9 @@ static const struct config_key keys[] = {
     KEY("auth.max_failures", CONFIG_INT, auth_max_failures, "5",
         "failed logins of an account or address before 429", NULL),
     KEY("auth.failure_window", CONFIG_DURATION, auth_failure_window, "15m", "in this time", NULL),
+    KEY("auth.max_registrations", CONFIG_INT, auth_max_registrations, "30",
+        "accounts an address may ask for before 429", NULL),
+    KEY("auth.registration_window", CONFIG_DURATION, auth_registration_window, "1h", "in this time", NULL),
 
     KEY("manifest.key", CONFIG_STRING, manifest_key, "var/keys/manifest.key", "Ed25519 key that signs offers",
         NULL),
@@ -409,7 +414,8 @@ static bool within_limits(const struct config *config, char **error)
                   {"database.timeout", 1, 86400000},
                   {"mqtt.queue", 1, INT64_MAX},
                   {"auth.hash_threads", 1, 1000},
-                  {"auth.hash_queue", 1, 1000000}};
+                  {"auth.hash_queue", 1, 1000000},
+                  {"auth.max_registrations", 1, 1000000}};
     for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
         const struct config_key *key = config_find(limits[i].name);
         int64_t value = *(const int64_t *)((const char *)config + key->offset);

@@ -20,6 +20,7 @@ struct config {
     char *http_address;
     int64_t http_port, https_port;
     char *https_certificate, *https_key;
+    char *http_trusted_proxies;
     int64_t http_max_connections, http_max_body, http_body_budget;
 
     int64_t lua_memory, lua_call_timeout;
@@ -36,6 +37,7 @@ struct config {
     char *auth_jwt_keys, *auth_issuer, *auth_audience;
     int64_t auth_access_ttl, auth_refresh_ttl;
     int64_t auth_hash_threads, auth_hash_queue, auth_max_failures, auth_failure_window;
+    int64_t auth_max_registrations, auth_registration_window;
 
     char *manifest_key, *release_keys, *firmware_auto_sign_key, *firmware_store;
     bool firmware_auto_sign;

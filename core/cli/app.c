@@ -216,6 +216,7 @@ struct app *app_new(struct config *config, char **error)
 {
     struct app *app = x_new(struct app);
     struct timespec now;
+    char *why = NULL;
     long processors = sysconf(_SC_NPROCESSORS_ONLN);
     clock_gettime(CLOCK_REALTIME, &now);
     app->started_at = (double)now.tv_sec + (double)now.tv_nsec / 1e9;
@@ -245,9 +246,16 @@ struct app *app_new(struct config *config, char **error)
         return NULL;
     app->services.offload = offload_new((size_t)config->auth_hash_threads, (size_t)config->auth_hash_queue);
     app->services.store = store_new(files, app->services.offload, STORE_CACHE);
+    app->proxies = proxies_new(config->http_trusted_proxies, &why);
+    if (app->proxies == NULL) {
+        *error = x_printf("http.trusted_proxies: %s", why);
+        free(why);
+        return NULL;
+    }
     struct http_options http = {.max_entity = (size_t)config->firmware_max_size + BODY_OVERHEAD,
                                 .http1_timeout = HTTP1_TIMEOUT,
-                                .http2_idle = HTTP2_IDLE};
+                                .http2_idle = HTTP2_IDLE,
+                                .proxies = app->proxies};
     app->http = http_server_new(&http);
     app->services.watchdog = watchdog_new();
     return app;
@@ -339,6 +347,7 @@ void app_stop(struct app *app)
     free(services->mqtt_ca);
     SSL_CTX_free(app->tls);
     http_server_free(app->http);
+    proxies_free(app->proxies);
     for (unsigned i = 0; i < app->count; i++)
         free(app->parts[i]);
     free(app->budget);

@@ -17,6 +17,7 @@ struct app {
     struct guard_budget *budget;
     SSL_CTX *tls;
     struct http_server *http;
+    struct proxies *proxies;
     unsigned count;
     struct worker *workers[MOST_WORKERS];
     struct parts *parts[MOST_WORKERS];

@@ -18,7 +18,8 @@
 struct guard;
 
 /* One a process, zeroed but for `limit`: the memory that unfinished or unanswered bodies hold, in bytes;
- * `origins` is its share by a hash of the peer's address. */
+ * `origins` is its share by a hash of the peer's address: of a trusted proxy, too, since one connection of it
+ * carries many clients, and its limits are its own affair. */
 struct guard_budget {
     size_t limit;
     atomic_size_t used;

@@ -14,6 +14,7 @@
 
 struct http_server {
     h2o_globalconf_t conf;
+    const struct proxies *proxies;
 };
 
 struct link { /* lives in the request's pool; disposed with it */
@@ -126,6 +127,7 @@ struct http_server *http_server_new(const struct http_options *options)
 {
     struct http_server *server = x_new(struct http_server);
     h2o_socket_buffer_mmap_settings.threshold = SIZE_MAX; /* no bodies in files under /tmp */
+    server->proxies = options->proxies;
     h2o_config_init(&server->conf);
     server->conf.server_name = h2o_iovec_init(H2O_STRLIT("otad"));
     server->conf.max_request_entity_size = options->max_entity + GUARD_SPARE;
@@ -155,6 +157,7 @@ struct http_context *http_context_new(struct http_server *server, struct worker 
     struct http_context *context = x_new(struct http_context);
     h2o_context_init(&context->h2o, worker->loop, &server->conf);
     context->worker = worker;
+    context->proxies = server->proxies;
     context->metrics = metrics;
     context->handler = handler;
     context->arg = arg;
@@ -218,16 +221,23 @@ h2o_iovec_t http_header(const struct http_request *request, const char *name)
     return at < 0 ? nothing : request->req->headers.entries[at].value;
 }
 
-void http_address(const struct http_request *request, char *out, size_t size)
+void http_address(const struct http_request *request, char out[INET6_ADDRSTRLEN])
 {
-    struct sockaddr_storage address;
+    const h2o_req_t *req = request->req;
+    const struct proxies *proxies = request->context->proxies;
+    struct sockaddr_storage peer;
+    struct in6_addr address;
     *out = '\0';
-    if (request->req == NULL)
+    if (req == NULL || req->conn->callbacks->get_peername(req->conn, (struct sockaddr *)&peer) == 0 ||
+        !proxies_address((struct sockaddr *)&peer, &address))
         return;
-    h2o_conn_t *conn = request->req->conn;
-    socklen_t len = conn->callbacks->get_peername(conn, (struct sockaddr *)&address);
-    if (len != 0)
-        getnameinfo((struct sockaddr *)&address, len, out, (socklen_t)size, NULL, 0, NI_NUMERICHOST);
+    for (size_t i = req->headers.size; proxies != NULL && i-- > 0;) {
+        const h2o_header_t *header = &req->headers.entries[i];
+        if (h2o_memis(header->name->base, header->name->len, H2O_STRLIT("x-forwarded-for")) &&
+            !proxies_walk(proxies, header->value, &address))
+            break;
+    }
+    proxies_print(&address, out);
 }
 
 bool http_secure(const struct http_request *request)

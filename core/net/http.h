@@ -5,6 +5,7 @@
  * Worker thread only. */
 #pragma once
 #include "base/metrics.h"
+#include "net/proxies.h"
 #include "net/worker.h"
 #include <stdbool.h>
 #include <stddef.h>
@@ -20,6 +21,7 @@ struct http_options {
     size_t max_entity;      /* bytes of a body; more is 413, and never held */
     uint64_t http1_timeout; /* ms for an HTTP/1 request to arrive, body and all, and to idle before it */
     uint64_t http2_idle;    /* ms an HTTP/2 connection may idle */
+    const struct proxies *proxies; /* whose X-Forwarded-For counts; NULL: nobody's. Outlives the server */
 };
 
 struct http_server *http_server_new(const struct http_options *options);
@@ -37,7 +39,8 @@ h2o_iovec_t http_path(const struct http_request *request);  /* decoded and witho
 h2o_iovec_t http_query(const struct http_request *request); /* as sent, without the ? */
 h2o_iovec_t http_body(const struct http_request *request);
 h2o_iovec_t http_header(const struct http_request *request, const char *lower_case_name);
-void http_address(const struct http_request *request, char *out, size_t size); /* of the client, as text */
+/* Of the client, as text: the peer's, or what proxies that are trusted say; empty when it is gone. */
+void http_address(const struct http_request *request, char out[INET6_ADDRSTRLEN]);
 bool http_secure(const struct http_request *request);
 const char *http_id(const struct http_request *request); /* X-Request-Id */
 

@@ -7,6 +7,7 @@
 struct http_context {
     h2o_context_t h2o; /* first: a request finds its context through its connection */
     struct worker *worker;
+    const struct proxies *proxies;
     struct metrics *metrics;
     http_handler handler;
     void *arg;

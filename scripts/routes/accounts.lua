@@ -5,8 +5,12 @@ local schema = require "lib.schema"
 local session = require "lib.session"
 local email = require "lib.email"
 
+local function too_many(what, seconds)
+  fail(429, ("Too many %s. Try again later."):format(what), { headers = { ["retry-after"] = math.max(seconds, 1) } })
+end
+
 local function failed_too_often(seconds)
-  fail(429, "Too many failed logins. Try again later.", { headers = { ["retry-after"] = math.max(seconds, 1) } })
+  too_many("failed logins", seconds)
 end
 
 local function register(req)
@@ -15,6 +19,10 @@ local function register(req)
   if refusal then
     fail(422, "This password is too easy to guess.", { errors = { { field = "password", message = refusal } } })
   end
+  -- Counted before the password is hashed, which is what costs, and whatever becomes of it.
+  local wait = db.one("registration_wait", "register:" .. req.address, config["auth.max_registrations"],
+                      config["auth.registration_window"]).wait
+  if wait > 0 then too_many("registrations from this address", wait) end
   local user, problem = db.one("account_create", address, crypto.hash_password(req.body.password))
   if problem then fail(409, "There is an account with this email address already.") end
   return 201, { user = user }

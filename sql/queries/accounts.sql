@@ -1,4 +1,5 @@
--- Accounts and their sessions. A key of login_failures is 'account:<email>' or 'address:<address>'.
+-- Accounts and their sessions. A key of login_failures is 'account:<email>' or 'address:<address>'; accounts that an
+-- address asked for are counted there, too: 'register:<address>'.
 
 -- name: account_create
 insert into users (email, password) values ($1::text, $2::text)
@@ -20,6 +21,19 @@ values ($1::text, array[now()]), ($2::text, array[now()])
 on conflict (key) do update
   set at = array(select t from unnest(f.at) t where t > now() - $3::float8 * interval '1 second' order by t) || now()
 returning cardinality(at) as failures;
+
+-- name: registration_wait
+-- Counts one, unless there were as many as allowed. Seconds to wait; 0: go on.
+-- $1: key  $2: allowed  $3: in this many seconds
+with counted as (
+  insert into login_failures as f (key, at) values ($1::text, array[now()])
+  on conflict (key) do update
+    set at = array(select t from unnest(f.at) t where t > now() - $3::float8 * interval '1 second' order by t) || now()
+    where (select count(*) from unnest(f.at) t where t > now() - $3::float8 * interval '1 second') < $2::int
+  returning key
+)
+select case when exists (select from counted) then 0
+            else greatest(login_wait($1::text, $2::int, $3::float8), 1) end as wait;
 
 -- name: login_failures_forget
 -- $1: in this many seconds

@@ -3,6 +3,7 @@ import concurrent.futures
 import re
 import secrets
 import statistics
+import subprocess
 import time
 
 import httpx
@@ -10,6 +11,7 @@ import pytest
 
 from accounts import PASSWORD
 from answers import client_from, problem, some_address, without_id
+from system import PROGRAM, ROOT
 
 WRONG = "not the password at all"
 
@@ -235,6 +237,78 @@ def test_the_limit_holds_without_redis(own):
         assert codes == [401] * 5 + [429]
     finally:
         own.service("redis", "start")
+
+
+# Registrations, and proxies
+
+
+@pytest.fixture(scope="module")
+def behind_proxies(start_otad):
+    return start_otad(OTAD_AUTH_MAX_REGISTRATIONS="3", OTAD_AUTH_REGISTRATION_WINDOW="6s",
+                      OTAD_HTTP_TRUSTED_PROXIES="127.0.0.8, 127.9.0.0/16")
+
+
+def register(client, email=None, **options):
+    return client.post("/auth/register", json={"email": email or new_email(), "password": PASSWORD}, **options)
+
+
+def test_registrations_of_an_address_are_limited(behind_proxies):
+    with client_from(behind_proxies, "127.0.0.5") as client:
+        taken = new_email()
+        # One that is taken counts; what is refused before the password would be hashed does not.
+        assert [register(client, email).status_code for email in (None, taken, taken)] == [201, 201, 409]
+        begun = time.monotonic()
+        problem(client.post("/auth/register", json={"email": "x", "password": PASSWORD}), 422)
+        refused = register(client)
+        problem(refused, 429)
+        assert 1 <= int(refused.headers["retry-after"]) <= 6
+        with client_from(behind_proxies, "127.0.0.6") as other:
+            assert register(other).status_code == 201
+        assert login(client, taken).status_code == 200
+        while register(client).status_code == 429:  # each refusal counts for nothing
+            assert time.monotonic() - begun < 9
+            time.sleep(0.3)
+
+
+def test_registrations_in_parallel_gain_nothing(behind_proxies):
+    def ask(_):
+        with client_from(behind_proxies, "127.0.0.7") as client:
+            return register(client).status_code
+    with concurrent.futures.ThreadPoolExecutor(20) as pool:
+        codes = list(pool.map(ask, range(20)))
+    assert codes.count(201) <= 3 and set(codes) <= {201, 429}, codes
+
+
+def test_clients_of_a_proxy_are_told_apart(behind_proxies):
+    taken = new_email()
+    with client_from(behind_proxies, "127.0.0.8") as client:
+        assert register(client, taken, headers={"x-forwarded-for": "192.0.2.1"}).status_code == 201
+        for i in range(6):  # what a client writes itself stands on the left
+            forged = {"x-forwarded-for": f"192.0.2.1, 198.51.100.{i}, 203.0.113.5, 127.9.1.1"}
+            answer = client.post("/auth/login", json={"email": new_email(), "password": WRONG}, headers=forged)
+            problem(answer, 401 if i < 5 else 429)
+        several = [("x-forwarded-for", "192.0.2.1"), ("x-forwarded-for", "203.0.113.5")]
+        answer = client.post("/auth/login", json={"email": taken, "password": PASSWORD}, headers=several)
+        problem(answer, 429)
+        mapped = {"x-forwarded-for": "[::ffff:203.0.113.5]:4711"}
+        problem(client.post("/auth/login", json={"email": taken, "password": PASSWORD}, headers=mapped), 429)
+        for other in ("203.0.113.6", "2001:db8::5"):
+            answer = client.post("/auth/login", json={"email": taken, "password": PASSWORD},
+                                 headers={"x-forwarded-for": other})
+            assert answer.status_code == 200, answer.text
+
+
+def test_nobody_else_is_believed(behind_proxies):
+    with client_from(behind_proxies, "127.0.0.9") as client:
+        codes = [client.post("/auth/login", json={"email": new_email(), "password": WRONG},
+                             headers={"x-forwarded-for": f"192.0.2.{i}"}).status_code for i in range(6)]
+    assert codes == [401] * 5 + [429]
+
+
+def test_a_proxy_that_is_none_is_refused_at_start(otad):
+    done = subprocess.run([PROGRAM, "serve"], env=otad.environment() | {"OTAD_HTTP_TRUSTED_PROXIES": "10.0.0.0/33"}, cwd=ROOT,
+                          capture_output=True, text=True, timeout=30)
+    assert done.returncode != 0 and "http.trusted_proxies: 10.0.0.0/33 is neither" in done.stdout + done.stderr
 
 
 # Refresh

@@ -75,7 +75,8 @@ class System:
         self.log_path = self.var / "log/otad.log"
         self.environ = {k: v for k, v in os.environ.items() if not FOREIGN.match(k)}
         self.environ.update({f"OTAD_{name}_PORT": str(port) for name, port in ports.items()})
-        self.environ.update(OTAD_VAR=str(self.var), OTAD_MOSQUITTO_PRELOAD=preload_for_plugin(), **settings)
+        self.environ.update(OTAD_VAR=str(self.var), OTAD_MOSQUITTO_PRELOAD=preload_for_plugin())
+        self.environ.update({"OTAD_AUTH_MAX_REGISTRATIONS": "100000"} | settings)  # all accounts of tests are ours
 
     def up(self, *arguments, timeout=150):
         """conf/up with these arguments; returns what it printed."""

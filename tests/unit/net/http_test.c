@@ -520,7 +520,7 @@ static void test_clients_that_are_gone(void **state)
         assert_null(http_body(one).base);
         assert_null(http_query(one).base);
         assert_null(http_header(one, "x-request-id").base);
-        http_address(one, address, sizeof(address));
+        http_address(one, address);
         assert_string_equal(address, "");
         assert_string_equal(http_id(one), "kept"); /* for the log */
         assert_true(is(http_method(one), "GET"));
