@@ -1,4 +1,5 @@
 #include "lua/fail.h"
+#include "lua/json.h"
 #include <lauxlib.h>
 
 static const char problem_key; /* registry: metatable of problems */
@@ -38,17 +39,30 @@ int fail_raise(lua_State *L, int status, const char *detail)
     return 0;
 }
 
-int fail_raise_fields(lua_State *L, int status, const char *detail, int errors)
+void fail_raise_fields(lua_State *L, int errors)
 {
     errors = lua_absindex(L, errors);
     lua_pushcfunction(L, fail);
-    lua_pushinteger(L, status);
-    lua_pushstring(L, detail);
+    lua_pushinteger(L, 422);
+    lua_pushstring(L, "Some fields are not as they must be.");
     lua_createtable(L, 0, 1);
     lua_pushvalue(L, errors);
     lua_setfield(L, -2, "errors");
     lua_call(L, 3, 0);
-    return 0;
+}
+
+void fail_raise_field(lua_State *L, int name, const char *message)
+{
+    lua_pushvalue(L, name);
+    lua_createtable(L, 1, 0);
+    lua_createtable(L, 0, 2);
+    lua_pushvalue(L, -3);
+    lua_setfield(L, -2, "field");
+    lua_pushstring(L, message);
+    lua_setfield(L, -2, "message");
+    lua_rawseti(L, -2, 1);
+    json_mark_list(L);
+    fail_raise_fields(L, -1);
 }
 
 bool fail_is_problem(lua_State *L, int index)

@@ -6,9 +6,11 @@
 /* Registers the global fail(status, detail?, extra?). */
 void mod_fail_open(lua_State *L);
 
-/* Raise one; they never return. `detail` may be NULL; `errors`, an index, is the list of fields of a 422. */
+/* Raise one; they never return. `detail` may be NULL. */
 int fail_raise(lua_State *L, int status, const char *detail);
-int fail_raise_fields(lua_State *L, int status, const char *detail, int errors);
+/* A 422: `errors` is the index of its list of fields, `name` that of the only one's name. */
+void fail_raise_fields(lua_State *L, int errors);
+void fail_raise_field(lua_State *L, int name, const char *message);
 
 bool fail_is_problem(lua_State *L, int index);
 

@@ -1,17 +1,17 @@
 #include "lua/request.h"
-#include "base/flatjson.h"
 #include "base/mem.h"
 #include "lua/blob.h"
 #include "lua/fail.h"
 #include "lua/json.h"
 #include "lua/modules.h"
+#include "lua/query.h"
 #include "net/content_type.h"
 #include "net/multipart.h"
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_HEADERS = 16, MOST_QUERY = 32 };
+enum { MOST_HEADERS = 16 };
 
 static const char request_key; /* registry: metatable of `req` */
 
@@ -121,79 +121,6 @@ void mod_request_open(lua_State *L)
     lua_rawsetp(L, LUA_REGISTRYINDEX, &request_key);
 }
 
-/* application/x-www-form-urlencoded, one piece; pushes the text. */
-static void push_decoded(lua_State *L, const char *text, size_t len)
-{
-    luaL_Buffer buffer;
-    char *out = luaL_buffinitsize(L, &buffer, len == 0 ? 1 : len);
-    size_t n = 0;
-    for (size_t i = 0; i < len; i++) {
-        unsigned char byte = 0;
-        if (text[i] == '+') {
-            out[n++] = ' ';
-        } else if (text[i] == '%') {
-            if (i + 2 >= len || sodium_hex2bin(&byte, 1, text + i + 1, 2, NULL, NULL, NULL) != 0)
-                fail_raise(L, 400, "The query has a broken percent-encoding.");
-            out[n++] = (char)byte;
-            i += 2;
-        } else {
-            out[n++] = text[i];
-        }
-    }
-    luaL_pushresultsize(&buffer, n);
-}
-
-static const char wrong_fields[] = "Some fields are not as they must be.";
-
-/* 422 for one field, whose name is at `name`. */
-static void refuse_field(lua_State *L, int name, const char *message)
-{
-    lua_pushvalue(L, name);
-    lua_createtable(L, 1, 0);
-    lua_createtable(L, 0, 2);
-    lua_pushvalue(L, -3);
-    lua_setfield(L, -2, "field");
-    lua_pushstring(L, message);
-    lua_setfield(L, -2, "message");
-    lua_rawseti(L, -2, 1);
-    json_mark_list(L);
-    fail_raise_fields(L, 422, wrong_fields, -1);
-}
-
-/* Neither PostgreSQL nor an answer could take anything else. */
-static bool is_text(lua_State *L, int index)
-{
-    size_t len;
-    const char *text = lua_tolstring(L, index, &len);
-    return flatjson_utf8(text, len);
-}
-
-static void push_query(lua_State *L, h2o_iovec_t query)
-{
-    const char *at = query.base, *end = query.base == NULL ? NULL : query.base + query.len;
-    int count = 0;
-    lua_newtable(L);
-    while (at < end) {
-        const char *amp = memchr(at, '&', (size_t)(end - at)), *stop = amp == NULL ? end : amp;
-        const char *equals = memchr(at, '=', (size_t)(stop - at)), *name_end = equals == NULL ? stop : equals;
-        if (stop > at) {
-            if (++count > MOST_QUERY)
-                fail_raise(L, 400, "The query has too many fields.");
-            push_decoded(L, at, (size_t)(name_end - at));
-            lua_pushvalue(L, -1);
-            if (lua_rawget(L, -3) != LUA_TNIL)
-                refuse_field(L, -2, "is given twice");
-            lua_pop(L, 1);
-            push_decoded(L, equals == NULL ? "" : equals + 1,
-                         equals == NULL ? 0 : (size_t)(stop - equals - 1));
-            if (!is_text(L, -2) || !is_text(L, -1))
-                refuse_field(L, -2, "must be UTF-8 text without NUL");
-            lua_rawset(L, -3);
-        }
-        at = stop + 1;
-    }
-}
-
 /* Sets req.parts: text for a part without a file name, else {data = blob, filename = text}. */
 static void set_parts(lua_State *L, int req, struct http_request *request)
 {
@@ -208,12 +135,12 @@ static void set_parts(lua_State *L, int req, struct http_request *request)
     lua_createtable(L, 0, count);
     for (int i = 0; i < count; i++) {
         lua_pushlstring(L, parts[i].name.base, parts[i].name.len);
-        if (!is_text(L, -1))
-            refuse_field(L, -1, "must have a name of UTF-8 text without NUL");
+        if (!query_is_text(L, -1))
+            fail_raise_field(L, -1, "must have a name of UTF-8 text without NUL");
         if (parts[i].filename.base == NULL) {
             lua_pushlstring(L, parts[i].data, parts[i].len);
-            if (!is_text(L, -1))
-                refuse_field(L, -2, "must be UTF-8 text without NUL");
+            if (!query_is_text(L, -1))
+                fail_raise_field(L, -2, "must be UTF-8 text without NUL");
         } else {
             lua_createtable(L, 0, 2);
             blob_push(L, bytes, (const uint8_t *)parts[i].data, parts[i].len);
@@ -234,7 +161,7 @@ static void check_value(lua_State *L, int check)
     lua_insert(L, -2);
     lua_call(L, 1, 2);
     if (lua_isnil(L, -2))
-        fail_raise_fields(L, 422, wrong_fields, -1);
+        fail_raise_fields(L, -1);
     lua_pop(L, 1);
 }
 
@@ -384,11 +311,11 @@ int request_run(lua_State *L)
         set_user(L, 2, &arrival->claims);
     set_params(L, 2, arrival);
     if (route->check_query != LUA_NOREF || http_query(arrival->request).len != 0) {
-        push_query(L, http_query(arrival->request));
+        query_push(L, http_query(arrival->request));
         if (route->check_query != LUA_NOREF)
             check_value(L, route->check_query);
         else if (lua_pushnil(L), lua_next(L, -2) != 0)
-            refuse_field(L, -2, "unknown field: this path takes no query");
+            fail_raise_field(L, -2, "unknown field: this path takes no query");
         lua_setfield(L, 2, "query");
     }
     set_body(L, 2, arrival);
