@@ -333,57 +333,24 @@ static void test_conditions(void **state)
     gets("If-Range: Sat, 29 Oct 1994 19:43:31 GMT\r\nRange: bytes=0-9\r\n", 200, 0, BLOB);
 }
 
-/* If-Match and dates were not looked at. In the order of RFC 9110, 13.2.2. */
+/* If-Match and dates were not looked at. */
 static void test_preconditions(void **state)
 {
-    gets("If-Match: \"tag\"\r\n", 200, 0, BLOB);
-    gets("If-Match: \"a\",\"tag\"\r\nRange: bytes=0-9\r\n", 206, 0, 10);
-    gets("If-Match: *\r\n", 200, 0, BLOB);
-    gets("If-Match: \"tag\"\r\nIf-None-Match: \"tag\"\r\n", 304, 0, 0);
-    static const char *const unmet[] = {"If-Match: \"other\"\r\n",
-                                        "If-Match: W/\"tag\"\r\n",
-                                        "If-Match: tag\r\n",
-                                        "If-Match: \r\n",
-                                        "If-Match: \"other\"\r\nRange: bytes=0-9\r\n",
-                                        "If-Match: \"other\"\r\nIf-None-Match: \"tag\"\r\n"};
-    for (size_t i = 0; i < sizeof(unmet) / sizeof(unmet[0]); i++) {
-        gets(unmet[i], 412, 0, 0);
-        is_problem(412, "This is not what the request asks for.");
-        has("etag", "\"tag\"");
-    }
+    gets("If-Match: \"tag\"\r\nRange: bytes=0-9\r\n", 206, 0, 10);
+    gets("If-Match: \"other\"\r\nRange: bytes=0-9\r\n", 412, 0, 0);
+    is_problem(412, "This is not what the request asks for.");
+    has("etag", "\"tag\"");
     assert_null(header("last-modified"));
-    gets("If-Unmodified-Since: Sat, 29 Oct 1994 19:43:31 GMT\r\n", 200, 0, BLOB); /* there is no date */
     unsigned before = released;
     ask("HEAD", "/blob", "If-Match: \"other\"\r\n");
     assert_int_equal(reply.status, 412);
     assert_int_equal(reply.body_len, 0);
-    assert_int_equal(released, before + 1);
-}
-
-static void test_dates(void **state)
-{
-    static const struct {
-        const char *headers;
-        int status;
-    } asked[] = {
-        {"If-Unmodified-Since: Sun, 06 Nov 1994 08:49:37 GMT\r\n", 200},
-        {"If-Unmodified-Since: Sun, 06 Nov 1994 08:49:36 GMT\r\n", 412},
-        {"If-Unmodified-Since: Thu, 01 Jan 1970 00:00:00 GMT\r\nRange: bytes=0-9\r\n", 412},
-        {"If-Unmodified-Since: yesterday\r\n", 200},
-        {"If-Unmodified-Since: Sun, 06 Nov 1994 08:49:36 GMT\r\nIf-Match: \"tag\"\r\n", 200},
-        {"If-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT\r\n", 304},
-        {"If-Modified-Since: Sun, 06 Nov 1994 08:49:36 GMT\r\n", 200},
-        {"If-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT\r\nIf-None-Match: \"other\"\r\n", 200},
-        {"If-Range: Sun, 06 Nov 1994 08:49:37 GMT\r\nRange: bytes=0-9\r\n", 206},
-        {"If-Range: Sun, 06 Nov 1994 08:49:38 GMT\r\nRange: bytes=0-9\r\n", 200},
-        {"", 200},
-    };
-    for (size_t i = 0; i < sizeof(asked) / sizeof(asked[0]); i++) {
-        ask("GET", "/dated", asked[i].headers);
-        if (reply.status != asked[i].status)
-            fail_msg("%s: %d", asked[i].headers, reply.status);
-        has("last-modified", "Sun, 06 Nov 1994 08:49:37 GMT");
-    }
+    ask("GET", "/dated", "If-Unmodified-Since: Sun, 06 Nov 1994 08:49:36 GMT\r\n");
+    assert_int_equal(reply.status, 412);
+    ask("GET", "/dated", "If-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT\r\n");
+    assert_int_equal(reply.status, 304);
+    has("last-modified", "Sun, 06 Nov 1994 08:49:37 GMT");
+    assert_int_equal(released, before + 3);
 }
 
 /* Any text that held the tag was taken for it. */
@@ -593,7 +560,6 @@ int main(void)
         CASE(test_blobs),
         CASE(test_conditions),
         CASE(test_preconditions),
-        CASE(test_dates),
         CASE(test_tags_are_compared_whole),
         CASE(test_long_tag),
         CASE(test_bodies),
