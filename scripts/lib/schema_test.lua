@@ -86,14 +86,12 @@ return {
 
   a_route_without_a_body_takes_none = function()
     local handler = schema.without_body(function(req) return req.body == nil and 200 or 500 end)
-    local function request(body, kind)
-      return { body = body, header = function() return kind end }
+    local function request(body)
+      return { body = body, json = function() return assert(json.decode(body)) end }
     end
-    local function fails(...) return not pcall(handler, request(...)) end
-    assert(handler(request("", nil)) == 200)
-    assert(handler(request("{}", "application/json; charset=utf-8")) == 200)
-    assert(fails('{"x":1}', "application/json") and fails("[]", "application/json") and fails("{", "application/json"))
-    assert(fails("{}", "text/plain") and fails("{}", nil) and fails("{}", "application/jsonp"))
+    local function fails(body) return not pcall(handler, request(body)) end
+    assert(handler(request("")) == 200 and handler(request("{}")) == 200)
+    assert(fails('{"x":1}') and fails("[]") and fails("{"))
   end,
 
   optional_default_and_null_differ = function()

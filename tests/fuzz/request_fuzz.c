@@ -1,5 +1,6 @@
 /* What of a request's target reaches code of ours: "METHOD PATH?QUERY". Params of a route that is found lie
- * within the path and are what the route declares; a query is refused with a problem, or is a table of texts.
+ * within the path and are what the route declares, or its refusal is found; a query is refused with a
+ * problem, or is a table of texts.
  */
 #include "base/flatjson.h"
 #include "lua/fail.h"
@@ -8,6 +9,7 @@
 #include "lua/routes.h"
 #include <lauxlib.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,7 +17,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const char declarations[] =
     "local function route(method, path)\n"
-    "  return { method = method, path = path, who = 'anyone', handler = function() end }\n"
+    "  return { method = method, path = path, who = 'anyone', body = 'raw', handler = function() end }\n"
     "end\n"
     "return { route('GET', '/'), route('GET', '/d'), route('POST', '/d/r'), route('GET', '/d/:id'),\n"
     "  route('PATCH', '/d/:id'), route('DELETE', '/d/:id/x'), route('GET', '/p/:name'),\n"
@@ -26,13 +28,18 @@ static void check_params(const struct route *route, const h2o_iovec_t *values, h
     for (unsigned i = 0; i < route->param_count; i++) {
         h2o_iovec_t value = values[i];
         if (value.len == 0 || value.base < path.base || value.base + value.len > path.base + path.len ||
-            memchr(value.base, '/', value.len) != NULL || !flatjson_utf8(value.base, value.len))
+            memchr(value.base, '/', value.len) != NULL)
             abort();
         if (strcmp(route->params[i], "id") == 0) {
-            char text[16] = "";
+            char text[16] = "", again[16];
             memcpy(text, value.base, value.len < sizeof(text) ? value.len : sizeof(text) - 1);
-            if (strtoll(text, NULL, 10) < 1 || strtoll(text, NULL, 10) > INT32_MAX)
+            long long id = strtoll(text, NULL, 10);
+            snprintf(again, sizeof(again), "%lld", id);
+            bool sound = id >= 1 && id <= INT32_MAX && strlen(text) == value.len && strcmp(text, again) == 0;
+            if (!sound)
                 abort();
+        } else if (!flatjson_utf8(value.base, value.len)) {
+            abort();
         }
     }
 }
