@@ -1,7 +1,6 @@
 /* What of a request's target reaches code of ours: "METHOD PATH?QUERY". Params of a route that is found lie
- * within the path and are what the route declares, or its refusal is found; a query is refused with a
- * problem, or is a table of texts.
- */
+ * within the path and are what it declares, or its refusal is found; a query is refused with a problem, or is
+ * a table of texts. */
 #include "base/flatjson.h"
 #include "lua/fail.h"
 #include "lua/json.h"
