@@ -3,6 +3,7 @@
 #include "lua/modules.h"
 #include "lua/work.h"
 #include <sodium.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -16,8 +17,10 @@ struct password_work {
     char *password;
     size_t len;
     char hash[crypto_pwhash_STRBYTES];
-    bool known, good;
+    bool known, good, fits; /* good: it could be hashed */
 };
+
+static const char no_memory[] = "The server has no memory to hash a password.";
 
 static void drop_password(struct work *work)
 {
@@ -54,7 +57,7 @@ static int hash_done(lua_State *L, int status, lua_KContext context)
     memcpy(hash, password->hash, sizeof(hash));
     drop_password(&password->work);
     if (!good)
-        return fail_raise(L, 503, "The server has no memory to hash a password.");
+        return fail_raise(L, 503, no_memory);
     lua_pushstring(L, hash);
     return 1;
 }
@@ -65,30 +68,54 @@ static int hash_password(lua_State *L)
     return work_start(L, &new_password_work(L, 1, run_hash)->work, hash_done);
 }
 
-/* "$argon2id$v=19$m=19456,t=2,p=1$..." within what we are ready to spend. */
-static bool affordable(const char *hash)
+struct stored_hash { /* "$argon2id$v=19$m=19456,t=2,p=1$<salt>$<hash>", base64 without padding */
+    unsigned long kilobytes, passes;
+    unsigned char salt[crypto_pwhash_SALTBYTES], hash[32];
+};
+
+static bool read_base64(unsigned char *out, size_t size, const char *text, size_t len)
 {
-    unsigned long memory, passes;
-    return sscanf(hash, "$argon2id$v=19$m=%lu,t=%lu,p=1$", &memory, &passes) == 2 &&
-           memory <= most_memory / 1024 && passes <= MOST_PASSES;
+    size_t got;
+    return sodium_base642bin(out, size, text, len, NULL, &got, NULL,
+                             sodium_base64_VARIANT_ORIGINAL_NO_PADDING) == 0 &&
+           got == size;
 }
 
+/* False for another form, and for one that asks for more than we are ready to spend. */
+static bool read_hash(const char *text, struct stored_hash *stored)
+{
+    int at = 0;
+    if (sscanf(text, "$argon2id$v=19$m=%lu,t=%lu,p=1$%n", &stored->kilobytes, &stored->passes, &at) != 2 ||
+        at == 0 || stored->kilobytes > most_memory / 1024 || stored->passes > MOST_PASSES)
+        return false;
+    const char *salt = text + at, *hash = strchr(salt, '$');
+    return hash != NULL && read_base64(stored->salt, sizeof(stored->salt), salt, (size_t)(hash - salt)) &&
+           read_base64(stored->hash, sizeof(stored->hash), hash + 1, strlen(hash + 1));
+}
+
+/* Not crypto_pwhash_str_verify(): it does not tell a wrong password from one it had no memory to check. */
 static void run_verify(struct work *work)
 {
     struct password_work *password = (struct password_work *)work;
-    if (password->known)
-        password->good = crypto_pwhash_str_verify(password->hash, password->password, password->len) == 0;
-    else
+    struct stored_hash stored;
+    unsigned char hash[sizeof(stored.hash)];
+    if (!password->known || !read_hash(password->hash, &stored)) {
         run_hash(work); /* as long as a verification: an unknown account must not answer sooner */
-    password->good = password->good && password->known;
+        return;
+    }
+    password->good = crypto_pwhash(hash, sizeof(hash), password->password, password->len, stored.salt,
+                                   stored.passes, stored.kilobytes * 1024, crypto_pwhash_ALG_ARGON2ID13) == 0;
+    password->fits = password->good && sodium_memcmp(hash, stored.hash, sizeof(hash)) == 0;
 }
 
 static int verify_done(lua_State *L, int status, lua_KContext context)
 {
     struct password_work *password = lua_touserdata(L, -1);
-    bool good = password->good;
+    bool good = password->good, fits = password->fits;
     drop_password(&password->work);
-    lua_pushboolean(L, good);
+    if (!good)
+        return fail_raise(L, 503, no_memory);
+    lua_pushboolean(L, fits);
     return 1;
 }
 
@@ -97,7 +124,7 @@ static int verify_password(lua_State *L)
 {
     const char *hash = luaL_optstring(L, 1, NULL);
     struct password_work *password = new_password_work(L, 2, run_verify);
-    password->known = hash != NULL && strlen(hash) < sizeof(password->hash) && affordable(hash);
+    password->known = hash != NULL && strlen(hash) < sizeof(password->hash);
     if (password->known)
         strcpy(password->hash, hash);
     return work_start(L, &password->work, verify_done);
