@@ -1,7 +1,10 @@
 #include "net/worker.h"
+#include "base/log.h"
 #include "base/mem.h"
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { LONGEST_WAIT = 1000 }; /* ms the loop sleeps when nothing is due */
 
@@ -26,6 +29,14 @@ struct worker *worker_new(unsigned index, void *parts, const struct worker_hooks
     return worker;
 }
 
+/* libh2o has lost track of the socket whose epoll_ctl failed: it would hang for ever. The parent starts anew.
+ */
+static void fail(int reason)
+{
+    log_fatal("the event loop failed", LOG_STR("error", strerror(reason)));
+    abort();
+}
+
 static void *run(void *arg)
 {
     struct worker *worker = arg;
@@ -40,7 +51,8 @@ static void *run(void *arg)
         worker->hooks->turn(worker);
         uint64_t wait = timers_run(worker->timers, worker->stopping ? 10 : LONGEST_WAIT);
         worker->hooks->turn(worker); /* what timers gathered must not wait for the next event */
-        h2o_evloop_run(worker->loop, (int32_t)wait);
+        if (h2o_evloop_run(worker->loop, (int32_t)wait) != 0 && errno != EINTR)
+            fail(errno);
     }
     worker->hooks->end(worker);
     return NULL;
