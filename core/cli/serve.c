@@ -112,13 +112,15 @@ static int supervise(struct config *config)
         }
         int status = wait_for(child, &asked);
         if (WIFEXITED(status) || asked) { /* an error that it has named, or the end that was asked for */
-            config_free(config);
+            config_free(config);          /* the child's is the application's */
             return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
         }
         fast = time(NULL) - started < FAST_CRASH ? fast + 1 : 0;
         log_error("server crashed", LOG_INT("signal", WTERMSIG(status)), LOG_INT("crashes_in_a_row", fast));
-        if (fast >= MOST_FAST_CRASHES)
+        if (fast >= MOST_FAST_CRASHES) {
+            config_free(config);
             return 1;
+        }
     }
 }
 
