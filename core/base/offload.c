@@ -73,14 +73,19 @@ size_t offload_depth(struct offload *pool)
     return depth;
 }
 
-void offload_free(struct offload *pool)
+void offload_stop(struct offload *pool)
 {
     pthread_mutex_lock(&pool->lock);
     pool->stopping = true;
     pthread_cond_broadcast(&pool->wake);
     pthread_mutex_unlock(&pool->lock);
-    for (size_t i = 0; i < pool->threads; i++)
-        pthread_join(pool->thread[i], NULL);
+    for (; pool->threads > 0; pool->threads--)
+        pthread_join(pool->thread[pool->threads - 1], NULL);
+}
+
+void offload_free(struct offload *pool)
+{
+    offload_stop(pool);
     pthread_cond_destroy(&pool->wake);
     pthread_mutex_destroy(&pool->lock);
     free(pool);

@@ -18,4 +18,5 @@ struct offload *offload_new(size_t threads, size_t queue);
 /* False: the queue is full (answer 503). Any thread. */
 bool offload_submit(struct offload *pool, struct offload_job *job) __attribute__((warn_unused_result));
 size_t offload_depth(struct offload *pool); /* jobs that no thread has begun */
-void offload_free(struct offload *pool);    /* finishes what was taken, then joins its threads */
+void offload_stop(struct offload *pool);    /* finishes what was taken, refuses from then on */
+void offload_free(struct offload *pool);    /* stops it, if it still runs */

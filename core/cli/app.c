@@ -231,6 +231,7 @@ struct app *app_new(struct config *config, char **error)
     if (app->count > MOST_WORKERS)
         app->count = MOST_WORKERS;
     sem_init(&app->reported, 0, 0);
+    pthread_barrier_init(&app->ended, NULL, app->count);
     app->budget = x_new(struct guard_budget);
     app->budget->limit = (size_t)config->http_body_budget;
 
@@ -330,10 +331,11 @@ void app_stop(struct app *app)
     for (unsigned i = 0; i < app->count; i++)
         worker_stop(app->workers[i]);
     (void)wait_for_all(app, &ignored);
-    offload_free(services->offload); /* its last answers still find running loops */
+    offload_stop(services->offload); /* its last answers still find running loops */
     atomic_store(&app->finish, true);
     for (unsigned i = 0; i < app->count; i++)
         worker_join(app->workers[i]);
+    offload_free(services->offload);
     mqtt_free(services->mqtt);
     watchdog_free(services->watchdog);
     store_free(services->store);
@@ -351,6 +353,7 @@ void app_stop(struct app *app)
     for (unsigned i = 0; i < app->count; i++)
         free(app->parts[i]);
     free(app->budget);
+    pthread_barrier_destroy(&app->ended);
     sem_destroy(&app->reported);
     config_free(app->config);
     free(app);

@@ -23,6 +23,7 @@ struct app {
     struct parts *parts[MOST_WORKERS];
     sem_t reported;     /* each worker once: started; then, when asked to stop: has nothing left to do */
     atomic_bool finish; /* the workers may end */
+    pthread_barrier_t ended; /* none posts any more, nor calls what another worker has */
     double started_at;  /* Unix seconds */
 };
 

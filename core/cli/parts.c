@@ -5,6 +5,7 @@
 #include "lua/loader.h"
 #include "lua/reload.h"
 #include "lua/request.h"
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -207,20 +208,23 @@ static void on_stop(struct worker *worker)
         offers_stop(parts->offers);
     if (parts->ingest != NULL)
         ingest_stop(parts->ingest);
+    if (worker->index == 0)
+        reload_stop(parts->app->services.reload);
 }
 
-static bool has_finished(struct parts *parts)
+static bool has_finished(struct parts *parts, struct worker *worker)
 {
     return parts->http == NULL || clock_ms() > parts->give_up ||
            (guard_connections(parts->guard) == 0 && http_in_flight(parts->http) == 0 &&
             ingest_idle(parts->ingest) && (parts->offers == NULL || offers_idle(parts->offers)) &&
-            (parts->tasks == NULL || tasks_idle(parts->tasks)));
+            (parts->tasks == NULL || tasks_idle(parts->tasks)) &&
+            (worker->index != 0 || reload_idle(parts->app->services.reload)));
 }
 
 static bool on_stopped(struct worker *worker)
 {
     struct parts *parts = parts_of(worker);
-    if (!parts->quiet && has_finished(parts)) {
+    if (!parts->quiet && has_finished(parts, worker)) {
         parts->quiet = true;
         sem_post(&parts->app->reported);
     }
@@ -267,20 +271,22 @@ static void end_waiting(struct parts *parts, struct worker *worker)
 static void on_end(struct worker *worker)
 {
     struct parts *parts = parts_of(worker);
+    h2o_evloop_run(worker->loop, 0); /* what was posted before the end was allowed */
     if (parts->upkeep != NULL)
         upkeep_free(parts->upkeep);
-    if (parts->offers != NULL)
-        offers_free(parts->offers);
     end_waiting(parts, worker);
-    if (parts->ingest != NULL)
-        ingest_free(parts->ingest);
     if (parts->changes != NULL)
         changes_free(parts->changes);
+    if (parts->ingest != NULL)
+        ingest_free(parts->ingest);
     if (parts->tasks != NULL)
         tasks_free(parts->tasks);
     if (parts->runtime.current != NULL)
         generation_release(parts->runtime.current);
     timers_run(worker->timers, 0); /* closes it */
+    pthread_barrier_wait(&parts->app->ended);
+    if (parts->offers != NULL)
+        offers_free(parts->offers); /* scripts of other workers poked it, too */
     free_ports(parts);
     watchdog_unwatch(parts->app->services.watchdog, &parts->runtime.watch);
     revocations_free(parts->runtime.revocations);

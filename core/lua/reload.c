@@ -1,14 +1,12 @@
 #include "lua/reload.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include <dirent.h>
+#include "lua/tree_watch.h"
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/inotify.h>
-#include <unistd.h>
 
-enum { SETTLE = 60, RETRY = 100 }; /* ms after the last change of a file; until the pool has room */
+enum { RETRY = 100 }; /* ms until the pool has room */
 
 struct waiter {
     struct letter letter;
@@ -49,9 +47,8 @@ struct reload {
     char *read_error;
     struct share *shares;
     unsigned missing;
-    struct timer retry, settle;
-    int inotify;
-    h2o_socket_t *watch;
+    struct timer retry;
+    struct tree_watch *watch;
 };
 
 static void start(struct reload *reload);
@@ -62,7 +59,6 @@ struct reload *reload_new(const char *directory, reload_load load, struct proble
     char *error = NULL;
     reload->directory = directory;
     reload->load = load;
-    reload->inotify = -1;
     reload->bundle = bundle_read(directory, &error);
     if (reload->bundle == NULL) {
         problems_add(problems, "", 0, error);
@@ -80,10 +76,6 @@ struct reload *reload_new(const char *directory, reload_load load, struct proble
 
 void reload_free(struct reload *reload)
 {
-    if (reload->watch != NULL)
-        h2o_socket_close(reload->watch);
-    if (reload->inotify >= 0)
-        close(reload->inotify);
     problems_free(&reload->state.problems);
     bundle_release(reload->bundle);
     pthread_mutex_destroy(&reload->lock);
@@ -314,62 +306,24 @@ void reload_request(struct reload *reload, struct worker *worker, void (*done)(v
     worker_post(reload->workers[0], &waiter->letter);
 }
 
-/* Watching. */
-
-static void watch_below(struct reload *reload, const char *directory, int depth)
+static void on_files_changed(void *arg)
 {
-    inotify_add_watch(reload->inotify, directory,
-                      IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_CREATE | IN_ONLYDIR);
-    DIR *open = depth < 4 ? opendir(directory) : NULL;
-    if (open == NULL)
-        return;
-    for (struct dirent *entry; (entry = readdir(open)) != NULL;) {
-        if (entry->d_type != DT_DIR || entry->d_name[0] == '.')
-            continue;
-        char *path = x_printf("%s/%s", directory, entry->d_name);
-        watch_below(reload, path, depth + 1);
-        free(path);
-    }
-    closedir(open);
-}
-
-static void on_settle(struct timer *timer)
-{
-    struct reload *reload = H2O_STRUCT_FROM_MEMBER(struct reload, settle, timer);
-    watch_below(reload, reload->directory, 0); /* for new directories; known ones stay as they are */
-    reload_request(reload, NULL, NULL, NULL);
-}
-
-static void on_inotify(h2o_socket_t *watch, const char *err)
-{
-    struct reload *reload = watch->data;
-    char events[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
-    bool ours = false;
-    ssize_t n;
-    while ((n = read(reload->inotify, events, sizeof(events))) > 0) {
-        for (char *at = events; at < events + n;) {
-            const struct inotify_event *event = (const struct inotify_event *)at;
-            size_t len = event->len == 0 ? 0 : strlen(event->name);
-            /* Editors leave other files too; and a file being created is not written yet. */
-            bool lua = len > 4 && strcmp(event->name + len - 4, ".lua") == 0 && !(event->mask & IN_CREATE);
-            ours = ours || lua || (event->mask & (IN_ISDIR | IN_Q_OVERFLOW)) != 0;
-            at += sizeof(*event) + event->len;
-        }
-    }
-    if (ours)
-        timer_set(reload->workers[0]->timers, &reload->settle, SETTLE);
+    reload_request(arg, NULL, NULL, NULL);
 }
 
 void reload_watch(struct reload *reload, struct worker *worker)
 {
-    reload->inotify = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
-    if (reload->inotify < 0) {
-        log_warn("scripts are not watched: reload by SIGHUP");
-        return;
-    }
-    reload->settle.fire = on_settle;
-    watch_below(reload, reload->directory, 0);
-    reload->watch = worker_watch(worker, reload->inotify);
-    reload->watch->data = reload;
-    h2o_socket_read_start(reload->watch, on_inotify);
+    reload->watch = tree_watch_new(worker, reload->directory, on_files_changed, reload);
+}
+
+void reload_stop(struct reload *reload)
+{
+    if (reload->watch != NULL)
+        tree_watch_free(reload->watch);
+    reload->watch = NULL;
+}
+
+bool reload_idle(const struct reload *reload)
+{
+    return !reload->loading && reload->waiting == NULL;
 }

@@ -23,15 +23,17 @@ typedef struct generation *(*reload_load)(struct runtime *runtime, struct bundle
 
 /* The first bundle, with which every worker starts; NULL and the problems. `directory` outlives it. */
 struct reload *reload_new(const char *directory, reload_load load, struct problems *problems);
-void reload_free(struct reload *reload);
+void reload_free(struct reload *reload); /* after reload_stop(), with the workers joined */
 
 /* Before the workers start. */
 void reload_set_workers(struct reload *reload, struct worker **workers,
                         struct runtime *(*find_runtime)(struct worker *), unsigned count);
 struct bundle *reload_bundle(struct reload *reload); /* the one in force; the caller releases it */
 
-/* Watches the directory on worker 0's loop. */
+/* Watches the directory on worker 0's loop, until reload_stop() there. */
 void reload_watch(struct reload *reload, struct worker *worker);
+void reload_stop(struct reload *reload);
+bool reload_idle(const struct reload *reload); /* worker 0: no load is asked for or under way */
 
 /* Any thread. `done` (NULL: nobody) is called on `worker` once a load that began after this call has ended;
  * the result is in reload_state(). */

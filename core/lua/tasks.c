@@ -314,6 +314,8 @@ struct changes *changes_new(struct runtime *runtime)
 
 void changes_free(struct changes *changes)
 {
+    for (size_t i = 0; i < changes->waiting.count; i++) /* being told so may bring more */
+        ingest_change_done(changes->waiting.list[i], false);
     timer_cancel(changes->runtime->worker->timers, &changes->timer);
     free(changes->waiting.list);
     free(changes->failures.error);

@@ -18,5 +18,5 @@ void tasks_free(struct tasks *tasks);
 /* Hands changes to scripts/topics/status.lua: all of one loop turn in one call. */
 struct changes;
 struct changes *changes_new(struct runtime *runtime);
-void changes_free(struct changes *changes);
+void changes_free(struct changes *changes); /* before ingest_free(): what waits is answered */
 void changes_take(struct changes *changes, struct ingest_change *change);

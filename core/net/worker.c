@@ -84,6 +84,8 @@ void worker_join(struct worker *worker)
     pthread_join(worker->thread, NULL);
     /* The loop and its queue stay: libh2o has no way to destroy a loop, and the queue's buffer would go to
      * the free list of a thread that has ended. */
+    while (!h2o_linklist_is_empty(&worker->mailbox._messages)) /* too late to be read; libh2o insists */
+        h2o_linklist_unlink(worker->mailbox._messages.next);
     h2o_multithread_unregister_receiver(worker->queue, &worker->mailbox);
     sem_destroy(&worker->ready);
     timers_free(worker->timers);

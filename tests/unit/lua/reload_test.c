@@ -117,7 +117,10 @@ static void on_turn(struct worker *worker)
 
 static void on_stop(struct worker *worker)
 {
-    ((struct station *)worker->parts)->stopping = true;
+    struct station *station = worker->parts;
+    station->stopping = true;
+    if (worker->index == 0)
+        reload_stop(station->fleet->reload);
 }
 
 static bool on_stopped(struct worker *worker)
@@ -341,6 +344,74 @@ static void test_files_are_watched(void **state)
     close_fleet(&fleet);
 }
 
+static void point(struct fleet *fleet, const char *link, const char *target)
+{
+    char path[512], fresh[520];
+    strcpy(path, scratch_path(fleet->lab->scratch, link));
+    snprintf(fresh, sizeof(fresh), "%s.new", path);
+    if (symlink(target, fresh) != 0 || rename(fresh, path) != 0)
+        fail_msg("%s", link);
+}
+
+static void write_aside(struct fleet *fleet, const char *name, const char *text)
+{
+    scratch_write(fleet->lab->scratch, name, text, strlen(text), 0600);
+}
+
+/* What links lead to is watched as what stands there itself. */
+static void test_links_are_watched(void **state)
+{
+    struct fleet fleet;
+    struct lab *lab = *state;
+    assert_int_equal(mkdir(scratch_path(lab->scratch, "shared"), 0700), 0);
+    assert_int_equal(mkdir(scratch_path(lab->scratch, "other"), 0700), 0);
+    open_fleet(&fleet, lab, true);
+    write_aside(&fleet, "shared/one.lua", "return {}");
+    write_aside(&fleet, "other/one.lua", "return { 2 }");
+    point(&fleet, "scripts/lib/linked", "../../shared"); /* a new link to a directory */
+    wait_for_counts(&fleet, 2, 0);
+    write_aside(&fleet, "shared/one.lua", "return { 1 }"); /* a file in it */
+    wait_for_counts(&fleet, 3, 0);
+    point(&fleet, "scripts/lib/linked", "../../other"); /* another in its place */
+    wait_for_counts(&fleet, 4, 0);
+    write_aside(&fleet, "single", "return {}");
+    assert_int_equal(symlink("../../single", scratch_path(lab->scratch, "scripts/lib/single.lua")), 0);
+    wait_for_counts(&fleet, 5, 0);
+    write_aside(&fleet, "single", "return { 2 }"); /* seen by nothing but its own times */
+    wait_for_counts(&fleet, 6, 0);
+    close_fleet(&fleet);
+}
+
+/* As deployments do it: the directory of scripts is a link, and is led to another. */
+static void test_another_directory(void **state)
+{
+    struct fleet fleet;
+    struct lab *lab = *state;
+    char first[65], second[65], path[512];
+    strcpy(path, scratch_path(lab->scratch, "release"));
+    open_fleet(&fleet, lab, false);
+    assert_int_equal(rename(lab->directory, path), 0);
+    assert_int_equal(symlink("release", lab->directory), 0);
+    reload_now(&fleet, 0);
+    revision(&fleet, first, 0);
+    worker_post(fleet.workers[0], &fleet.watch_letter);
+    sem_wait(&fleet.started);
+    assert_int_equal(mkdir(scratch_path(lab->scratch, "newer"), 0700), 0);
+    assert_int_equal(mkdir(scratch_path(lab->scratch, "newer/lib"), 0700), 0);
+    write_aside(&fleet, "newer/lib/visit.lua", visit);
+    write_aside(&fleet, "newer/lib/version.lua", "return { ok = 'ok', version = 'newer' }");
+    usleep(200000);
+    uint64_t began = clock_ms();
+    point(&fleet, "scripts", "newer");
+    wait_for_counts(&fleet, 3, 0);
+    assert_true(clock_ms() - began < 1000);
+    revision(&fleet, second, 0);
+    assert_string_not_equal(first, second);
+    lab_write(lab, "lib/version.lua", "return { ok = 'ok' }"); /* which is watched, too */
+    wait_for_counts(&fleet, 4, 0);
+    close_fleet(&fleet);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -348,6 +419,8 @@ int main(void)
         LAB_CASE(test_many_ask_at_once),
         LAB_CASE(test_directory_gone),
         LAB_CASE(test_files_are_watched),
+        LAB_CASE(test_links_are_watched),
+        LAB_CASE(test_another_directory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
