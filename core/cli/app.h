@@ -21,10 +21,10 @@ struct app {
     unsigned count;
     struct worker *workers[MOST_WORKERS];
     struct parts *parts[MOST_WORKERS];
-    sem_t reported;     /* each worker once: started; then, when asked to stop: has nothing left to do */
-    atomic_bool finish; /* the workers may end */
+    sem_t reported;          /* each worker once: started; then, when asked to stop: has nothing left to do */
+    atomic_bool finish;      /* the workers may end */
     pthread_barrier_t ended; /* none posts any more, nor calls what another worker has */
-    double started_at;  /* Unix seconds */
+    double started_at;       /* Unix seconds */
 };
 
 /* All return false, or NULL, with *error (the caller's). */
