@@ -114,8 +114,9 @@ static void take_telemetry(struct entry *entry, const struct status *status, dou
         cell_set(&sample->value, field->raw, field->raw_len, entry->seq);
         if (field->kind != FLATJSON_NUMBER || !measurable(field->number))
             continue;
-        /* A window that could not be written in time stays open. */
-        if (entry->window == 0)
+        /* A window that could not be written in time stays open; one that lies ahead, for the clock has been
+         * set back since, would stay so for as long. */
+        if (entry->window == 0 || entry->window > at)
             entry->window = floor(at / window) * window;
         observe(sample, field->number);
     }

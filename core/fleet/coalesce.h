@@ -57,7 +57,7 @@ struct entry {
     unsigned owed;        /* what the hook has not yet taken */
     bool shown_online;    /* as committed */
     uint64_t told;        /* print of the OTA block the hook took last */
-    double told_at;
+    uint64_t told_at;     /* ms, monotonic */
 };
 
 enum coalesce_result {

@@ -98,7 +98,13 @@ static bool may_go(const struct entry *entry, void *arg)
            !entry->handing && entry->at < before && entry->will_at < before;
 }
 
-/* NULL: the table is full of devices that have something to be written. */
+static bool may_go_paid(const struct entry *entry, void *arg)
+{
+    return entry->owed == 0 && may_go(entry, arg);
+}
+
+/* NULL: the table is full of devices that have something to be written. Those whose news the hook failed to
+ * take go last. */
 static struct entry *entry_for(struct ingest *ingest, int32_t device)
 {
     struct entry *entry = table_add(ingest->table, device);
@@ -107,7 +113,8 @@ static struct entry *entry_for(struct ingest *ingest, int32_t device)
     double whenever = INFINITY; /* their times may lie ahead: the clock may have stepped back */
     if (clock_ms() >= ingest->last_evicted + SCARCE) {
         ingest->last_evicted = clock_ms();
-        if (table_evict(ingest->table, may_go, &whenever) > 0)
+        if (table_evict(ingest->table, may_go_paid, &whenever) > 0 ||
+            table_evict(ingest->table, may_go, &whenever) > 0)
             entry = table_add(ingest->table, device);
     }
     return entry;
@@ -119,7 +126,8 @@ void ingest_forget_idle(struct ingest *ingest)
     if (clock_ms() < ingest->last_evicted + IDLE * 1000)
         return;
     ingest->last_evicted = clock_ms();
-    table_evict(ingest->table, may_go, &before);
+    ingest_changes_retry(ingest);
+    table_evict(ingest->table, may_go_paid, &before);
 }
 
 /* Returns a reason, or NULL; *room false: cannot be taken now. */

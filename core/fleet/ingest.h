@@ -64,7 +64,8 @@ void ingest_free(struct ingest *ingest);
 /* Takes the message over. Wire it to mqtt_options.on_message. */
 void ingest_message(struct ingest *ingest, struct mqtt_message *message);
 
-/* `ok` false: what it told is owed still, and comes again with the device's next message. Frees it. */
+/* `ok` false: what it told is owed still, and comes again with the device's next message, or some minutes
+ * later. Frees it. */
 void ingest_change_done(struct ingest_change *change, bool ok);
 
 /* The sweep made this device offline: hands the change on. */

@@ -6,13 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_HANDING = 256, REPEAT = 30 /* s */ };
+enum { MOST_HANDING = 256, REPEAT = 30000 /* ms */ };
 
 bool ingest_changes_ota_due(const struct entry *entry)
 {
     const struct entry_ota *ota = &entry->ota;
     return ota->print != 0 && entry_pending(entry, ota->again) &&
-           (ota->print != entry->told || ingest_now() >= entry->told_at + REPEAT);
+           (ota->print != entry->told || clock_ms() >= entry->told_at + REPEAT);
 }
 
 static void append(struct ingest *ingest, struct handover *handover)
@@ -50,7 +50,7 @@ static void fill(struct handover *handover, struct entry *entry)
         if (entry->ota.error != NULL)
             change->ota.error = handover->error = x_strdup(entry->ota.error);
         entry->told = entry->ota.print;
-        entry->told_at = ingest_now();
+        entry->told_at = clock_ms();
     }
 }
 
@@ -98,6 +98,14 @@ void ingest_changes_owe(struct ingest *ingest, struct entry *entry, unsigned owe
     entry->owed |= owed;
     if (entry->owed != 0 && !entry->queued && !entry->handing)
         enqueue(ingest, entry);
+}
+
+void ingest_changes_retry(struct ingest *ingest)
+{
+    size_t cursor = 0;
+    for (struct entry *entry; (entry = table_next(ingest->table, &cursor)) != NULL;)
+        ingest_changes_owe(ingest, entry, 0);
+    ingest_changes_pump(ingest);
 }
 
 void ingest_change_done(struct ingest_change *change, bool ok)

@@ -109,6 +109,7 @@ void ingest_log_add(struct ingest *ingest, int32_t device, double at, const stru
 void ingest_changes_free(struct ingest *ingest);
 /* The entry's write stands; `owed` is what users can see of it. */
 void ingest_changes_owe(struct ingest *ingest, struct entry *entry, unsigned owed);
-void ingest_changes_pump(struct ingest *ingest); /* after the commit was noted */
+void ingest_changes_retry(struct ingest *ingest); /* what is owed still, of devices that may say no more */
+void ingest_changes_pump(struct ingest *ingest);  /* after the commit was noted */
 /* Whether the hook should hear of the entry's OTA block. */
 bool ingest_changes_ota_due(const struct entry *entry);

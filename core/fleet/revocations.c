@@ -4,12 +4,16 @@
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 enum { ID_LEN = 16, MARGIN = 60000 }; /* ms a token may outlive its exp elsewhere: clocks differ */
 
+/* Tokens end by the wall clock, which may be set back; the other one only goes on. An entry is over when both
+ * say so. */
 struct entry {
     unsigned char id[ID_LEN];
-    uint64_t until; /* 0: empty */
+    uint64_t until; /* clock_ms(); 0: empty */
+    int64_t wall;   /* Unix ms */
 };
 
 /* Open addressing; UUIDs are random, so their bytes are the hash. */
@@ -32,6 +36,18 @@ void revocations_free(struct revocations *revocations)
 {
     free(revocations->table);
     free(revocations);
+}
+
+static int64_t wall_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static bool holds(const struct entry *entry, uint64_t now, int64_t wall)
+{
+    return entry->until != 0 && (entry->until > now || entry->wall > wall);
 }
 
 static bool parse_id(const char *sid, unsigned char id[ID_LEN])
@@ -57,14 +73,15 @@ static void rebuild(struct revocations *revocations)
     struct entry *old = revocations->table;
     size_t old_room = revocations->room, alive = 0;
     uint64_t now = clock_ms();
+    int64_t wall = wall_ms();
     for (size_t i = 0; i < old_room; i++)
-        alive += old[i].until > now;
+        alive += holds(&old[i], now, wall);
     while (alive * 4 >= revocations->room)
         revocations->room *= 2;
     revocations->table = x_alloc(revocations->room * sizeof(struct entry));
     revocations->count = alive;
     for (size_t i = 0; i < old_room; i++) {
-        if (old[i].until > now)
+        if (holds(&old[i], now, wall))
             *slot_of(revocations, old[i].id) = old[i];
     }
     free(old);
@@ -81,10 +98,12 @@ void revocations_add(struct revocations *revocations, const char *sid)
     revocations->count += entry->until == 0;
     memcpy(entry->id, id, ID_LEN);
     entry->until = clock_ms() + revocations->life;
+    entry->wall = wall_ms() + (int64_t)revocations->life;
 }
 
 bool revocations_has(const struct revocations *revocations, const char *sid)
 {
     unsigned char id[ID_LEN];
-    return revocations->count != 0 && parse_id(sid, id) && slot_of(revocations, id)->until > clock_ms();
+    return revocations->count != 0 && parse_id(sid, id) &&
+           holds(slot_of(revocations, id), clock_ms(), wall_ms());
 }

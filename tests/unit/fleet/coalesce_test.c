@@ -187,6 +187,11 @@ static void aggregates(void **state)
     assert_float_equal(sample("rssi")->count, 1, 0);
     assert_float_equal(sample("rssi")->max, 5, 0);
     assert_float_equal(sample("rssi")->sum, 5, 0);
+
+    clock_s = 500; /* set back: the window would be open until the clock is there again */
+    say("{\"status\":\"online\",\"rssi\":6}");
+    assert_float_equal(entry->window, 500, 0);
+    assert_float_equal(sample("rssi")->count, 2, 0);
 }
 
 /* 1.7976931348623157e308 was rounded up to what no double holds, and the device's history could not be read.

@@ -14,12 +14,15 @@
 
 #include "../postgres.h"
 
-/* What the real ones take, and nothing changes: the tables are tests/api's. */
+/* What the real ones take; what is told with a chip is a new version, and nothing else is new: the tables are
+ * tests/api's. */
 static const char sql[] =
     "-- name: ingest_devices\n"
-    "select id, null, null from unnest($1::int[], $2::float8[], $3::text[], $4::text[], $5::text[],\n"
+    "select id, null, case when chip is not null then version end from unnest($1::int[], $2::float8[], "
+    "$3::text[], $4::text[], $5::text[],\n"
     "  $6::float8[], $7::text[], $8::text[], $9::text[], $10::jsonb[], $11::bool[])\n"
-    "  as n (id, at, status, session, will, will_at, version, chip, elf, telemetry, wanted) where false;\n"
+    "  as n (id, at, status, session, will, will_at, version, chip, elf, telemetry, wanted)\n"
+    "  where chip is not null or wanted;\n"
     "-- name: ingest_telemetry\n"
     "select from unnest($1::int[], $2::float8[], $3::jsonb[]) where false;\n"
     "-- name: ingest_logs\n"
@@ -44,6 +47,8 @@ struct bench {
     struct mqtt *mqtt; /* never started: counts what the worker has not done with */
     struct ingest *ingest;
     unsigned idle;
+    unsigned changes[8]; /* told, by device */
+    bool refuse;
 };
 
 static struct postgres *server;
@@ -54,6 +59,14 @@ static void turn(void *arg)
     pg_turn(bench->pg);
     if (bench->ingest != NULL)
         bench->idle = ingest_idle(bench->ingest);
+}
+
+static void on_change(void *arg, struct ingest_change *change)
+{
+    struct bench *bench = arg;
+    if (change->what == INGEST_VERSION && strcmp(change->firmware_version, "2.0") == 0)
+        bench->changes[change->device]++;
+    ingest_change_done(change, !bench->refuse);
 }
 
 static int setup(void **state)
@@ -82,7 +95,9 @@ static int setup(void **state)
                                     .metrics = bench->metrics,
                                     .flush_interval = 10,
                                     .window = 60000,
-                                    .devices = 2};
+                                    .devices = 2,
+                                    .on_change = on_change,
+                                    .arg = bench};
     bench->ingest = ingest_new(&ingest);
     return 0;
 }
@@ -143,6 +158,39 @@ static void test_a_clock_set_back(void **state)
     wait_until_idle(bench);
 }
 
+/* What the hook failed to take is kept with the device, while others have to make room. */
+static void test_news_that_are_owed(void **state)
+{
+    struct bench *bench = *state;
+    if (server == NULL)
+        skip();
+    bench->refuse = true;
+    say(bench, 1, "{\"status\":\"online\",\"firmware_version\":\"2.0\",\"chip\":\"esp32\"}");
+    say(bench, 2, "{\"status\":\"online\"}");
+    wait_until_idle(bench);
+    assert_int_equal(bench->changes[1], 1);
+    bench->refuse = false;
+    say(bench, 3, "{\"status\":\"online\"}");
+    wait_until_idle(bench);
+    say(bench, 4, "{\"status\":\"online\"}");
+    wait_until_idle(bench);
+    say(bench, 1, "{\"status\":\"online\"}");
+    wait_until_idle(bench);
+    assert_int_equal(bench->changes[1], 2);
+    say(bench, 1, "{\"status\":\"online\"}"); /* and then it is paid */
+    wait_until_idle(bench);
+    assert_int_equal(bench->changes[1], 2);
+
+    /* Where all owe, they make room: else nothing new would ever be taken. */
+    bench->refuse = true;
+    say(bench, 1, "{\"status\":\"online\",\"firmware_version\":\"2.0\",\"chip\":\"esp32\"}");
+    say(bench, 5, "{\"status\":\"online\",\"firmware_version\":\"2.0\",\"chip\":\"esp32\"}");
+    say(bench, 6, "{\"status\":\"online\",\"firmware_version\":\"2.0\",\"chip\":\"esp32\"}");
+    say(bench, 7, "{\"status\":\"online\",\"firmware_version\":\"2.0\",\"chip\":\"esp32\"}");
+    wait_until_idle(bench);
+    assert_int_equal(bench->changes[7], 1);
+}
+
 static int start(void **state)
 {
     server = postgres_new();
@@ -157,7 +205,9 @@ static int end(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_a_clock_set_back, setup, teardown)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(test_a_clock_set_back, setup,
+                                                                       teardown),
+                                       cmocka_unit_test_setup_teardown(test_news_that_are_owed, setup,
+                                                                       teardown)};
     return cmocka_run_group_tests(tests, start, end);
 }

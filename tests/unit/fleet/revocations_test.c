@@ -4,8 +4,21 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
 
 #include <cmocka.h>
+
+static time_t skew[2]; /* s, of the wall clock and of the monotonic one */
+
+/* Before the library's. */
+int clock_gettime(clockid_t id, struct timespec *now)
+{
+    long failed = syscall(SYS_clock_gettime, id, now);
+    now->tv_sec += id == CLOCK_REALTIME ? skew[0] : skew[1];
+    return (int)failed;
+}
 
 static const char *uuid(unsigned n, char out[40])
 {
@@ -50,9 +63,39 @@ static void test_forms(void **state)
     revocations_free(revocations);
 }
 
+static void pass(time_t seconds)
+{
+    skew[0] += seconds;
+    skew[1] += seconds;
+}
+
+/* The entry outlives the tokens, whatever is done to the clock that those end by. */
+static void test_clocks_that_jump(void **state)
+{
+    static const char sid[] = "0df4a7c0-1b2c-4d3e-8f40-0123456789ab";
+    struct revocations *revocations = revocations_new(900000);
+    revocations_add(revocations, sid);
+    skew[0] += 7200; /* ahead: only one of them says that it is over */
+    assert_true(revocations_has(revocations, sid));
+    skew[0] -= 10800; /* and an hour back */
+    pass(1000);
+    assert_true(revocations_has(revocations, sid)); /* tokens are good for an hour still */
+    pass(3500);
+    assert_true(revocations_has(revocations, sid));
+    char text[40];
+    for (unsigned n = 0; n < 1000; n++) /* also where room is made */
+        revocations_add(revocations, uuid(n, text));
+    assert_true(revocations_has(revocations, sid));
+    pass(200);
+    assert_false(revocations_has(revocations, sid));
+    assert_true(revocations_has(revocations, uuid(1, text)));
+    revocations_free(revocations);
+    skew[0] = skew[1] = 0;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_has_what_was_added),
-                                       cmocka_unit_test(test_forms)};
+                                       cmocka_unit_test(test_forms), cmocka_unit_test(test_clocks_that_jump)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
