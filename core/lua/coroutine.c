@@ -4,7 +4,7 @@
 #include <lauxlib.h>
 #include <stdlib.h>
 
-enum { MOST_IDLE = 512 };
+enum { MOST_IDLE = 512, MOST_OUT = 1 << 20 /* bytes kept for the next answer */ };
 
 static int make_thread(lua_State *L)
 {
@@ -72,6 +72,12 @@ static void recycle(struct coroutine *coroutine, bool ok)
     generation_release(generation);
 }
 
+static void trim(struct runtime *runtime)
+{
+    if (runtime->out.room > MOST_OUT)
+        buffer_free(&runtime->out);
+}
+
 void coroutine_resume(struct coroutine *coroutine, int arguments)
 {
     struct runtime *runtime = coroutine->generation->runtime;
@@ -81,10 +87,12 @@ void coroutine_resume(struct coroutine *coroutine, int arguments)
     watch_leave(&runtime->watch);
     if (status == LUA_YIELD) {
         lua_pop(coroutine->L, results);
+        trim(runtime);
         return;
     }
     coroutine->on_end(coroutine, status == LUA_OK, results);
     recycle(coroutine, status == LUA_OK);
+    trim(runtime);
 }
 
 struct coroutine *coroutine_to_wait(lua_State *L)

@@ -39,6 +39,7 @@ static const char what[] =
     "  text = function(req) return 200, 'plain', { ['content-type'] = 'text/plain', ['x-req'] = req.method "
     ".. req.path } end,\n"
     "  none = function() return 204 end,\n"
+    "  large = function() local x = ('x'):rep(1000000) return 200, { ok = #json.encode({ x, x, x }) } end,\n"
     "  error = function() error('mine') end,\n"
     "  table = function() error({}) end,\n"
     "  status = function() return 'x' end,\n"
@@ -294,6 +295,15 @@ static void test_endless_handlers_one_after_another(void **state)
     }
 }
 
+/* What one large text needed is not kept for good. */
+static void test_large_texts(void **state)
+{
+    const struct buffer *out = &((struct lab *)*state)->runtime.out;
+    get("/do/large", 200, "{\"ok\":3000010}");
+    assert_in_range(out->room, 0, 1 << 20);
+    get("/do/text", 200, "plain");
+}
+
 static void test_problems(void **state)
 {
     get("/do/fail", 409, "\"detail\":\"It \\\"is\\\"\"");
@@ -330,6 +340,7 @@ int main(void)
         CASE(test_paths_and_methods),
         CASE(test_what_handlers_return),
         CASE(test_endless_handlers_one_after_another),
+        CASE(test_large_texts),
         CASE(test_problems),
         CASE(test_odd_problems),
     };
