@@ -5,6 +5,7 @@
  * failures late and of a few not at all. */
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/url.h"
 #include "io/mqtt_private.h"
 #include <errno.h>
 #include <limits.h>
@@ -244,8 +245,20 @@ struct mqtt *mqtt_new(const struct mqtt_options *options, char **error)
         *error = x_printf("mqtt.url must begin with mqtt:// or mqtts://");
         return NULL;
     }
+    char *user, *password, *url = url_split(options->url, &user, &password);
+    if (url == NULL) {
+        *error = x_printf("mqtt.url has a %% that is no escape");
+        return NULL;
+    }
     struct mqtt *mqtt = x_alloc(sizeof(*mqtt) + options->workers * sizeof(mqtt->inbox[0]));
     mqtt->options = *options;
+    mqtt->options.url = mqtt->url = url;
+    mqtt->user = user;
+    mqtt->password = password;
+    if (user != NULL)
+        mqtt->options.username = user;
+    if (password != NULL)
+        mqtt->options.password = password;
     mqtt->connect_letter.deliver = on_connect_letter;
     mqtt_inboxes_open(mqtt);
     pthread_condattr_t monotonic;
@@ -262,8 +275,7 @@ struct mqtt *mqtt_new(const struct mqtt_options *options, char **error)
     randombytes_buf(random, sizeof(random));
     sodium_bin2hex(id + 5, sizeof(id) - 5, random, sizeof(random));
     MQTTAsync_createOptions create = MQTTAsync_createOptions_initializer5;
-    int rc = MQTTAsync_createWithOptions(&mqtt->client, options->url, id, MQTTCLIENT_PERSISTENCE_NONE, NULL,
-                                         &create);
+    int rc = MQTTAsync_createWithOptions(&mqtt->client, url, id, MQTTCLIENT_PERSISTENCE_NONE, NULL, &create);
     if (rc == MQTTASYNC_SUCCESS)
         rc = MQTTAsync_setCallbacks(mqtt->client, mqtt, on_lost, mqtt_on_arrived, NULL);
     if (rc != MQTTASYNC_SUCCESS) {
@@ -359,5 +371,8 @@ void mqtt_free(struct mqtt *mqtt)
     pthread_cond_destroy(&mqtt->room);
     pthread_cond_destroy(&mqtt->done);
     pthread_mutex_destroy(&mqtt->lock);
+    free(mqtt->url);
+    free(mqtt->user);
+    free(mqtt->password);
     free(mqtt);
 }

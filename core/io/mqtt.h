@@ -40,10 +40,10 @@ extern const char mqtt_timeout[];
 extern const char mqtt_refused[]; /* the broker said no, or Paho did */
 
 struct mqtt_options {
-    const char *url; /* mqtt://host[:port] or mqtts://host[:port] */
-    const char *username, *password;
-    const char *ca; /* PEM file for mqtts; "": the system's */
-    size_t queue;   /* messages per worker */
+    const char *url; /* mqtt[s]://[user[:password]@]host[:port], user and password with %-escapes */
+    const char *username, *password; /* where the URL has none */
+    const char *ca;                  /* PEM file for mqtts; "": the system's */
+    size_t queue;                    /* messages per worker */
     unsigned workers;
     struct worker **worker;
     void (*on_message)(void *arg, struct worker *worker, struct mqtt_message *message);

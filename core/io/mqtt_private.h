@@ -48,6 +48,7 @@ struct inbox {
 
 struct mqtt {
     struct mqtt_options options;
+    char *url, *user, *password; /* the URL, taken apart */
     MQTTAsync client;
     pthread_t thread;
     pthread_mutex_t lock;

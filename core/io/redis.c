@@ -1,6 +1,7 @@
 #include "io/redis.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/url.h"
 #include <hiredis/async.h>
 #include <stdlib.h>
 #include <string.h>
@@ -110,17 +111,25 @@ static void on_disconnect(const redisAsyncContext *context, int status)
     went_down(context->data, status == REDIS_OK ? "closed" : context->errstr);
 }
 
-static void on_hello(redisAsyncContext *context, void *reply, void *arg)
+static bool refuses(const redisReply *answer)
+{
+    if (answer != NULL && answer->type == REDIS_REPLY_ERROR)
+        log_warn("redis refuses us", LOG_STRN("detail", answer->str, answer->len));
+    return answer == NULL || answer->type == REDIS_REPLY_ERROR;
+}
+
+/* One that wants no password says no to it, and takes us all the same. */
+static void on_auth(redisAsyncContext *context, void *reply, void *arg)
+{
+    refuses(reply);
+}
+
+static void on_select(redisAsyncContext *context, void *reply, void *arg)
 {
     struct redis *redis = context->data;
-    const redisReply *answer = reply;
-    if (answer == NULL)
-        return;
-    redis->ready = answer->type != REDIS_REPLY_ERROR;
+    redis->ready = !refuses(reply);
     if (redis->ready)
         redis->backoff = 50;
-    else
-        log_warn("redis refuses us", LOG_STRN("detail", answer->str, answer->len));
 }
 
 static void on_connect(const redisAsyncContext *context, int status)
@@ -153,10 +162,10 @@ static void start_connect(struct redis *redis)
     redisAsyncSetConnectCallback(context, on_connect);
     redisAsyncSetDisconnectCallback(context, on_disconnect);
     if (redis->password != NULL && redis->user != NULL)
-        redisAsyncCommand(context, on_hello, NULL, "AUTH %s %s", redis->user, redis->password);
+        redisAsyncCommand(context, on_auth, NULL, "AUTH %s %s", redis->user, redis->password);
     else if (redis->password != NULL)
-        redisAsyncCommand(context, on_hello, NULL, "AUTH %s", redis->password);
-    redisAsyncCommand(context, on_hello, NULL, "SELECT %s", redis->database);
+        redisAsyncCommand(context, on_auth, NULL, "AUTH %s", redis->password);
+    redisAsyncCommand(context, on_select, NULL, "SELECT %s", redis->database);
 }
 
 static void on_timer(struct timer *timer)
@@ -181,29 +190,32 @@ static void on_timer(struct timer *timer)
 static bool parse_url(struct redis *redis, const char *url)
 {
     static const char scheme[] = "redis://";
-    if (strncmp(url, scheme, sizeof(scheme) - 1) != 0)
+    char *rest = url_split(url, &redis->user, &redis->password);
+    if (rest == NULL || strncmp(rest, scheme, sizeof(scheme) - 1) != 0) {
+        free(rest);
         return false;
-    char *text = x_strdup(url + sizeof(scheme) - 1), *host = text, *at = strrchr(text, '@');
-    if (at != NULL) {
-        char *colon = strchr(text, ':');
-        *at = '\0';
-        host = at + 1;
-        redis->password = x_strdup(colon != NULL && colon < at ? colon + 1 : text);
-        if (colon != NULL && colon < at && colon > text)
-            redis->user = x_memdup(text, (size_t)(colon - text));
     }
-    char *slash = strchr(host, '/');
+    if (redis->password == NULL) {
+        redis->password = redis->user;
+        redis->user = NULL;
+    } else if (*redis->user == '\0') {
+        free(redis->user);
+        redis->user = NULL;
+    }
+    char *host = rest + sizeof(scheme) - 1, *slash = strchr(host, '/');
     redis->database = x_strdup(slash != NULL && slash[1] != '\0' ? slash + 1 : "0");
     if (slash != NULL)
         *slash = '\0';
-    char *port = strrchr(host, ':'), *end = "";
-    redis->port = port != NULL ? (int)strtol(port + 1, &end, 10) : 6379;
-    bool sound = *end == '\0' && strspn(redis->database, "0123456789") == strlen(redis->database);
+    char *port = strrchr(host, ':');
+    long number = port != NULL ? strtol(port + 1, NULL, 10) : 6379;
+    bool sound = strspn(redis->database, "0123456789") == strlen(redis->database) && number > 0 &&
+                 number < 65536 && (port == NULL || strspn(port + 1, "0123456789") == strlen(port + 1));
     if (port != NULL)
         *port = '\0';
+    redis->port = sound ? (int)number : 0;
     redis->host = x_strdup(*host == '\0' ? "127.0.0.1" : host);
-    free(text);
-    return sound && redis->port > 0 && redis->port < 65536;
+    free(rest);
+    return sound;
 }
 
 static void free_settings(struct redis *redis)

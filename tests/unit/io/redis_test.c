@@ -182,6 +182,21 @@ static void test_stop_and_start(void **state)
     assert_int_equal(flight.answers, 1);
 }
 
+/* The database of the URL is not there: whatever AUTH said, nothing is written into another one. */
+static void test_no_such_database(void **state)
+{
+    NEEDS_SERVER;
+    struct call call;
+    start_server("hush");
+    open_redis("hush@", "/99");
+    for (uint64_t end = clock_ms() + 1500; clock_ms() < end;) {
+        loop_turn(worker, NULL, NULL, 1);
+        assert_false(redis_ready(redis));
+    }
+    ask(&call, "PING", NULL, NULL);
+    expect(&call, redis_unavailable, "");
+}
+
 /* A server that hangs: what waits is given up, and it is used again once it goes on. */
 static void test_a_stopped_server(void **state)
 {
@@ -212,7 +227,7 @@ static void test_passwords(void **state)
     static const struct {
         const char *credentials;
         bool good;
-    } cases[] = {{"hush@", true},  {":hush@", true}, {"otad:h:u@s:h@", true},
+    } cases[] = {{"hush@", true},  {":hush@", true}, {"otad:h:u@s:h@", true}, {"ot%61d:h%3Au%40s%3ah@", true},
                  {"loud@", false}, {"", false},      {"otad:no@", false}};
     start_server("hush");
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -272,6 +287,11 @@ static void test_urls(void **state)
                                         "redis://host:65536",
                                         "redis://host:port",
                                         "redis://host:12x",
+                                        "redis://host:4294973675",
+                                        "redis://host:99999999999999999999",
+                                        "redis://host:+6379",
+                                        "redis://host:",
+                                        "redis://a:%zz@host",
                                         "redis://host:6379/x"};
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
         if (redis_new(worker, wrong[i]) != NULL)
@@ -292,8 +312,13 @@ static void test_urls(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(test_commands),  CASE(test_stop_and_start), CASE(test_a_stopped_server),
-        CASE(test_passwords), CASE(test_the_end),        CASE(test_urls),
+        CASE(test_commands),
+        CASE(test_stop_and_start),
+        CASE(test_a_stopped_server),
+        CASE(test_no_such_database),
+        CASE(test_passwords),
+        CASE(test_the_end),
+        CASE(test_urls),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
