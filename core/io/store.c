@@ -29,11 +29,14 @@ struct operation {
     const void *data; /* to put */
     size_t size;
     char name[NAME_LEN + 1];
+    unsigned age;
+    char *names; /* listed */
     struct blob *blob;
     struct operation *next; /* waiting for the same image */
     void (*on_put)(void *arg, const char *err, const char *sha256);
     void (*on_open)(void *arg, const char *err, struct blob *blob);
     void (*on_delete)(void *arg, const char *err);
+    void (*on_list)(void *arg, const char *err, const char *names, size_t count);
     void *arg;
 };
 
@@ -179,8 +182,11 @@ static void on_deliver(struct letter *letter, struct worker *worker)
         op->on_put(op->arg, op->err, op->err == NULL ? op->name : NULL);
     else if (op->on_open != NULL)
         op->on_open(op->arg, op->err, op->blob);
+    else if (op->on_list != NULL)
+        op->on_list(op->arg, op->err, op->names, op->names == NULL ? 0 : strlen(op->names) / NAME_LEN);
     else
         op->on_delete(op->arg, op->err);
+    free(op->names);
     free(op);
 }
 
@@ -236,7 +242,7 @@ static void run_delete(struct offload_job *job)
     struct operation *op = H2O_STRUCT_FROM_MEMBER(struct operation, job, job);
     struct store *store = op->store;
     struct blob_state *unused = NULL;
-    op->err = store->backend->remove(store->backend, op->name);
+    op->err = store->backend->remove(store->backend, op->name, op->age);
     if (op->err != NULL)
         return;
     pthread_mutex_lock(&store->lock);
@@ -253,17 +259,33 @@ static void run_delete(struct offload_job *job)
     free_states(unused);
 }
 
-void store_delete(struct store *store, struct worker *worker, const char *sha256,
+void store_delete(struct store *store, struct worker *worker, const char *sha256, unsigned age,
                   void (*cb)(void *arg, const char *err), void *arg)
 {
     struct operation *op = operation_new(store, worker, arg);
     op->on_delete = cb;
+    op->age = age;
     if (!store_name_valid(sha256)) {
         finish(op, store_error_name);
         return;
     }
     memcpy(op->name, sha256, NAME_LEN);
     submit(op, run_delete);
+}
+
+static void run_list(struct offload_job *job)
+{
+    struct operation *op = H2O_STRUCT_FROM_MEMBER(struct operation, job, job);
+    op->err = op->store->backend->list(op->store->backend, op->age, &op->names);
+}
+
+void store_list(struct store *store, struct worker *worker, unsigned age,
+                void (*cb)(void *arg, const char *err, const char *names, size_t count), void *arg)
+{
+    struct operation *op = operation_new(store, worker, arg);
+    op->on_list = cb;
+    op->age = age;
+    submit(op, run_list);
 }
 
 /* -- opening ----------------------------------------------------------------------------------------- */

@@ -35,12 +35,16 @@ void blob_release(struct blob *blob);      /* any thread; NULL: nothing */
 /* What a backend does. All but `free` and `unload` run on pool threads and may block; they return NULL or one
  * of the constants above. Names are valid. */
 struct store_backend {
-    /* Whole or absent, whenever the process is killed; durable on return. The same bytes again are fine. */
+    /* Whole or absent, whenever the process is killed; durable on return. The same bytes again are fine, and
+     * saved now. */
     const char *(*save)(struct store_backend *backend, const char *name, const void *data, size_t size);
     /* The bytes stay until `unload`; they need not be checked. */
     const char *(*load)(struct store_backend *backend, const char *name, const uint8_t **data, size_t *size);
     void (*unload)(struct store_backend *backend, const uint8_t *data, size_t size); /* any thread */
-    const char *(*remove)(struct store_backend *backend, const char *name);          /* not there: fine */
+    /* Only if it was last saved `age` s ago or more; 0: whenever it was. Not there, or younger: fine. */
+    const char *(*remove)(struct store_backend *backend, const char *name, unsigned age);
+    /* The names of all that were last saved `age` s ago or more, one behind the other; the caller's. */
+    const char *(*list)(struct store_backend *backend, unsigned age, char **names);
     void (*free)(struct store_backend *backend);
 };
 
@@ -59,5 +63,9 @@ void store_put(struct store *store, struct worker *worker, const void *data, siz
 /* The bytes have been hashed before anybody gets them. The callback becomes a holder of the blob. */
 void store_open(struct store *store, struct worker *worker, const char *sha256,
                 void (*cb)(void *arg, const char *err, struct blob *blob), void *arg);
-void store_delete(struct store *store, struct worker *worker, const char *sha256,
+/* age: as for the backend. What is being put again at the same time is kept with an age above 0. */
+void store_delete(struct store *store, struct worker *worker, const char *sha256, unsigned age,
                   void (*cb)(void *arg, const char *err), void *arg);
+/* `names`, during the callback: `count` of them, each 64 characters, with nothing in between. */
+void store_list(struct store *store, struct worker *worker, unsigned age,
+                void (*cb)(void *arg, const char *err, const char *names, size_t count), void *arg);

@@ -4,6 +4,7 @@
  * final name lead to anything but all of it. A writer holds a lock on its temporary file; what the sweep at
  * start can lock has no writer any more. */
 #include "io/store_file.h"
+#include "base/buffer.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -17,6 +18,7 @@
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #define TEMPORARY ".tmp-"
@@ -38,14 +40,15 @@ static const char *failed(const char *what, const char *name)
     return errno == ENOSPC || errno == EDQUOT || errno == EFBIG ? store_error_full : store_error_io;
 }
 
-static const char *load(struct store_backend *backend, const char *name, const uint8_t **data, size_t *size)
+static int open_image(struct store_file *store, const char *name)
 {
-    struct store_file *store = (struct store_file *)backend;
+    return openat(store->directory, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+}
+
+static const char *map_image(int fd, const char *name, const uint8_t **data, size_t *size)
+{
     const char *err = NULL;
     struct stat st;
-    int fd = openat(store->directory, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-    if (fd < 0)
-        return errno == ENOENT ? store_error_not_found : failed("open", name);
     if (fstat(fd, &st) != 0) {
         err = failed("stat", name);
     } else if (!S_ISREG(st.st_mode)) {
@@ -60,6 +63,15 @@ static const char *load(struct store_backend *backend, const char *name, const u
         *data = map;
         *size = (size_t)st.st_size;
     }
+    return err;
+}
+
+static const char *load(struct store_backend *backend, const char *name, const uint8_t **data, size_t *size)
+{
+    int fd = open_image((struct store_file *)backend, name);
+    if (fd < 0)
+        return errno == ENOENT ? store_error_not_found : failed("open", name);
+    const char *err = map_image(fd, name, data, size);
     close(fd);
     return err;
 }
@@ -70,14 +82,23 @@ static void unload(struct store_backend *backend, const uint8_t *data, size_t si
         munmap((void *)data, size);
 }
 
+/* With a lock against who removes it for its age: either that one sees that it is young again, or we see that
+ * it has gone. */
 static bool is_there(struct store_file *store, const char *name, const void *data, size_t size)
 {
     const uint8_t *present;
     size_t present_size;
-    if (load(&store->backend, name, &present, &present_size) != NULL)
+    struct stat st;
+    bool same = false;
+    int fd = open_image(store, name);
+    if (fd < 0)
         return false;
-    bool same = present_size == size && memcmp(present, data, size) == 0;
-    unload(&store->backend, present, present_size);
+    if (flock(fd, LOCK_SH) == 0 && fstat(fd, &st) == 0 && st.st_nlink != 0 &&
+        map_image(fd, name, &present, &present_size) == NULL) {
+        same = present_size == size && memcmp(present, data, size) == 0 && futimens(fd, NULL) == 0;
+        unload(&store->backend, present, present_size);
+    }
+    close(fd);
     return same;
 }
 
@@ -128,12 +149,67 @@ static const char *save(struct store_backend *backend, const char *name, const v
     return err;
 }
 
-static const char *remove_file(struct store_backend *backend, const char *name)
+static bool is_old(const struct stat *st, unsigned age)
+{
+    return st->st_mtime <= time(NULL) - (time_t)age;
+}
+
+/* Locked until it is closed; -1: gone, or not that old. */
+static int hold_old(struct store_file *store, const char *name, unsigned age)
+{
+    struct stat st;
+    int fd = open_image(store, name);
+    if (fd >= 0 &&
+        (flock(fd, LOCK_EX) != 0 || fstat(fd, &st) != 0 || st.st_nlink == 0 || !is_old(&st, age))) {
+        close(fd);
+        fd = -1;
+    }
+    return fd;
+}
+
+static const char *remove_file(struct store_backend *backend, const char *name, unsigned age)
 {
     struct store_file *store = (struct store_file *)backend;
-    if (unlinkat(store->directory, name, 0) == 0 || errno == ENOENT)
+    const char *err = NULL;
+    int fd = age == 0 ? -1 : hold_old(store, name, age);
+    if (age != 0 && fd < 0)
         return NULL;
-    return failed("delete", name);
+    if (unlinkat(store->directory, name, 0) != 0 && errno != ENOENT)
+        err = failed("delete", name);
+    else if (fsync(store->directory) != 0)
+        err = failed("flush directory", name);
+    if (fd >= 0)
+        close(fd);
+    return err;
+}
+
+static DIR *open_directory(int directory)
+{
+    int copy = openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC); /* with a position of its own */
+    DIR *entries = copy < 0 ? NULL : fdopendir(copy);
+    if (entries == NULL && copy >= 0)
+        close(copy);
+    return entries;
+}
+
+static const char *list(struct store_backend *backend, unsigned age, char **names)
+{
+    struct store_file *store = (struct store_file *)backend;
+    struct buffer found = {0};
+    struct dirent *entry;
+    struct stat st;
+    DIR *entries = open_directory(store->directory);
+    if (entries == NULL)
+        return failed("list", "");
+    while ((entry = readdir(entries)) != NULL) {
+        if (store_name_valid(entry->d_name) &&
+            fstatat(store->directory, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) &&
+            is_old(&st, age))
+            buffer_puts(&found, entry->d_name);
+    }
+    closedir(entries);
+    *names = buffer_text(&found);
+    return NULL;
 }
 
 static void store_file_free(struct store_backend *backend)
@@ -145,8 +221,7 @@ static void store_file_free(struct store_backend *backend)
 /* False and errno. */
 static bool sweep(int directory)
 {
-    int copy = fcntl(directory, F_DUPFD_CLOEXEC, 0);
-    DIR *entries = copy < 0 ? NULL : fdopendir(copy);
+    DIR *entries = open_directory(directory);
     struct dirent *entry;
     if (entries == NULL)
         return false;
@@ -179,7 +254,7 @@ struct store_backend *store_file_new(const char *directory, char **error)
         return NULL;
     }
     struct store_file *store = x_new(struct store_file);
-    store->backend = (struct store_backend){save, load, unload, remove_file, store_file_free};
+    store->backend = (struct store_backend){save, load, unload, remove_file, list, store_file_free};
     store->directory = fd;
     return &store->backend;
 }

@@ -2,8 +2,10 @@
 #include "base/mem.h"
 #include "fleet/image.h"
 #include "lua/blob.h"
+#include "lua/json.h"
 #include "lua/modules.h"
 #include "lua/work.h"
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -158,13 +160,55 @@ static int store(lua_State *L)
     return lua_yieldk(L, 0, 0, store_done);
 }
 
-/* firmware.remove(sha256) */
+static unsigned age_at(lua_State *L, int index)
+{
+    lua_Integer age = luaL_optinteger(L, index, 0);
+    luaL_argcheck(L, age >= 0 && age <= INT_MAX, index, "seconds");
+    return (unsigned)age;
+}
+
+/* firmware.remove(sha256[, age]) */
 static int remove_image(lua_State *L)
 {
     const char *name = luaL_checkstring(L, 1);
-    store_delete(store_of(L, "firmware.remove"), runtime_of(L)->worker, name, on_removed,
+    unsigned age = age_at(L, 2);
+    store_delete(store_of(L, "firmware.remove"), runtime_of(L)->worker, name, age, on_removed,
                  coroutine_to_wait(L));
     return lua_yieldk(L, 0, 0, store_done);
+}
+
+struct listed {
+    const char *err, *names;
+    size_t count;
+};
+
+static int list_done(lua_State *L, int status, lua_KContext context)
+{
+    const struct listed *listed = lua_touserdata(L, -1);
+    enum { NAME = 64 };
+    if (listed->err != NULL)
+        return luaL_error(L, "%s", listed->err);
+    lua_createtable(L, (int)listed->count, 0);
+    for (size_t i = 0; i < listed->count; i++) {
+        lua_pushlstring(L, listed->names + i * NAME, NAME);
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
+    }
+    json_mark_list(L);
+    return 1;
+}
+
+static void on_listed(void *arg, const char *err, const char *names, size_t count)
+{
+    struct listed listed = {err, names, count};
+    coroutine_resume_with(arg, &listed);
+}
+
+/* firmware.stored([age]): names of what was last stored that many seconds ago or more */
+static int stored_images(lua_State *L)
+{
+    unsigned age = age_at(L, 1);
+    store_list(store_of(L, "firmware.stored"), runtime_of(L)->worker, age, on_listed, coroutine_to_wait(L));
+    return lua_yieldk(L, 0, 0, list_done);
 }
 
 /* firmware.open(sha256) */
@@ -219,9 +263,9 @@ static void open_keys(lua_State *L, const struct services *services)
 
 void mod_firmware_open(lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"parse", parse},     {"store", store},   {"remove", remove_image},
-                                         {"open", open_image}, {"verify", verify}, {"sign", sign},
-                                         {NULL, NULL}};
+    static const luaL_Reg functions[] = {
+        {"parse", parse},          {"store", store},   {"remove", remove_image}, {"open", open_image},
+        {"stored", stored_images}, {"verify", verify}, {"sign", sign},           {NULL, NULL}};
     luaL_newlib(L, functions);
     lua_setglobal(L, "firmware");
     open_keys(L, runtime_of(L)->services);

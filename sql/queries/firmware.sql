@@ -46,3 +46,8 @@ select exists (select from updates where firmware_id = $1::int
 
 -- name: firmware_delete
 delete from firmware where id = $1::int;
+
+-- name: firmware_unknown read
+-- Those of a list of images that no firmware has.
+select n.sha256 from jsonb_array_elements_text($1::jsonb) as n (sha256)
+where not exists (select from firmware f where f.sha256 = n.sha256);

@@ -4,14 +4,17 @@
 #include "images.h"
 #include "io/store_file.h"
 #include <fcntl.h>
+#include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -171,6 +174,81 @@ static void test_disk_full(void **state)
     assert_int_equal(code, 0);
 }
 
+static void make_old(const char *directory, const char *name)
+{
+    char path[600];
+    struct timespec then[2] = {{time(NULL) - 7200, 0}, {time(NULL) - 7200, 0}};
+    snprintf(path, sizeof(path), "%s/%s", directory, name);
+    assert_int_equal(utimensat(AT_FDCWD, path, then, 0), 0);
+}
+
+static void test_ages(void **state)
+{
+    static const uint8_t data[] = "an image", other[] = "another";
+    char directory[512], name[80], young[80], *names;
+    strcpy(directory, scratch_path(*state, "ages"));
+    struct store_backend *backend = backend_new(directory);
+    image_name(data, sizeof(data), name);
+    image_name(other, sizeof(other), young);
+    assert_null(backend->save(backend, name, data, sizeof(data)));
+    assert_null(backend->save(backend, young, other, sizeof(other)));
+    scratch_write(*state, "ages/other.file", "", 0, 0640);
+    make_old(directory, name);
+    make_old(directory, "other.file");
+    assert_null(backend->list(backend, 3600, &names));
+    assert_string_equal(names, name);
+    free(names);
+    assert_null(backend->list(backend, 0, &names));
+    assert_int_equal(strlen(names), 128);
+    free(names);
+
+    assert_null(backend->remove(backend, young, 3600));
+    assert_int_equal(count_files(directory, young), 1);
+    assert_null(backend->save(backend, name, data, sizeof(data))); /* once more: young again */
+    assert_null(backend->remove(backend, name, 3600));
+    assert_int_equal(count_files(directory, name), 1);
+    make_old(directory, name);
+    assert_null(backend->remove(backend, name, 3600));
+    assert_int_equal(count_files(directory, name), 0);
+    assert_null(backend->remove(backend, name, 3600));
+    assert_null(backend->remove(backend, young, 0));
+    assert_int_equal(count_files(directory, young), 0);
+    backend->free(backend);
+}
+
+static const uint8_t contended[] = "an image that was orphaned";
+
+static void *remove_old(void *arg)
+{
+    struct store_backend *backend = arg;
+    char name[80];
+    image_name(contended, sizeof(contended), name);
+    return backend->remove(backend, name, 3600) == NULL ? arg : NULL;
+}
+
+/* What was saved is there, whoever removes it at the same time because it was old before. */
+static void test_removed_and_saved_at_once(void **state)
+{
+    char directory[512], name[80];
+    strcpy(directory, scratch_path(*state, "contended"));
+    struct store_backend *backend = backend_new(directory);
+    image_name(contended, sizeof(contended), name);
+    assert_null(backend->save(backend, name, contended, sizeof(contended)));
+    for (int round = 0; round < 2000; round++) {
+        pthread_t remover;
+        void *done;
+        make_old(directory, name);
+        assert_int_equal(pthread_create(&remover, NULL, remove_old, backend), 0);
+        for (int i = 0; i < round % 50; i++)
+            sched_yield();
+        assert_null(backend->save(backend, name, contended, sizeof(contended)));
+        pthread_join(remover, &done);
+        assert_non_null(done);
+        assert_int_equal(count_files(directory, name), 1);
+    }
+    backend->free(backend);
+}
+
 static void test_directory(void **state)
 {
     char *error = NULL;
@@ -186,8 +264,9 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, scratch_setup, scratch_teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_sweep),     TEST(test_killed),    TEST(test_file_limit),
-        TEST(test_disk_full), TEST(test_directory),
+        TEST(test_sweep),     TEST(test_killed), TEST(test_file_limit),
+        TEST(test_disk_full), TEST(test_ages),   TEST(test_removed_and_saved_at_once),
+        TEST(test_directory),
     };
     log_set_level(LOG_FATAL); /* the errors here are meant */
     return sodium_init() < 0 ? 1 : cmocka_run_group_tests(tests, NULL, NULL);

@@ -117,7 +117,7 @@ static void on_call(struct letter *letter, struct worker *worker)
     else if (call->kind == OPEN)
         store_open(call->store, worker, call->name, on_open, call);
     else
-        store_delete(call->store, worker, call->name, on_delete, call);
+        store_delete(call->store, worker, call->name, 0, on_delete, call);
     call->returned = true;
 }
 
