@@ -17,10 +17,11 @@ from test_updates import newest, started
 class Instance:
     """A second otad beside the system's own, with ports of its own."""
 
-    def __init__(self, system):
+    def __init__(self, system, **settings):
         http, https = free_ports(2)
         self.url = f"http://localhost:{http}"
-        environment = {**system.environment(), "OTAD_HTTP_PORT": str(http), "OTAD_HTTPS_PORT": str(https)}
+        environment = {**system.environment(), "OTAD_HTTP_PORT": str(http), "OTAD_HTTPS_PORT": str(https),
+                       **settings}
         self.process = subprocess.Popen([PROGRAM, "serve"], env=environment, cwd=ROOT,
                                         stderr=open(system.var / "log/second.log", "a"))
         wait_for(self.ready, 30)

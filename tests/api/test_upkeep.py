@@ -1,0 +1,141 @@
+"""What keeps an installation sound over time: clocks that jump, images nobody has, links to scripts, ends that hang."""
+import hashlib
+import os
+import re
+import subprocess
+import time
+
+import pytest
+
+from accounts import Account
+from devices import Device, wait_for
+from system import ROOT
+from test_firmware import stored
+from test_instances import Instance
+
+QUERIES = (ROOT / "sql/queries/ingest.sql").read_text()
+
+
+@pytest.fixture(scope="module")
+def system(start_otad):
+    return start_otad(OTAD_DEVICE_OFFLINE_AFTER="5s")
+
+
+@pytest.fixture(scope="module")
+def account(system):
+    return Account(system, role="operator")
+
+
+@pytest.fixture
+def device(system, account):
+    one = Device(system, account)
+    assert one.connect() == 0
+    yield one
+    one.disconnect()
+
+
+def ahead(system, device):
+    return system.psql(f"select last_seen > now() + interval '1 minute' from devices where id = {device.id}") == "t"
+
+
+def test_what_was_seen_in_the_future_does_not_deafen(system, device):
+    device.status(firmware_version="1.0")
+    device.wait(lambda d: d["status"] == "online")
+    device.publish(device.topics["status"], {"status": "offline", "session": device.session})
+    device.wait(lambda d: d["status"] == "offline")  # the sweep leaves it alone
+    system.psql(f"update devices set last_seen = now() + interval '1 hour' where id = {device.id}")
+    device.status(firmware_version="2.0")
+    device.wait(lambda d: d["firmware_version"] == "2.0" and d["status"] == "online")
+    assert not ahead(system, device)
+    device.publish(device.topics["status"], {"status": "offline", "session": device.session})
+    device.wait(lambda d: d["status"] == "offline")
+
+
+def test_a_silent_device_seen_in_the_future_becomes_offline(system, device):
+    device.status(firmware_version="1.0")
+    device.wait(lambda d: d["status"] == "online")
+    system.psql(f"update devices set last_seen = now() + interval '1 hour' where id = {device.id}")
+    wait_for(lambda: not ahead(system, device), 15)
+    device.wait(lambda d: d["status"] == "offline", 30)
+
+
+def test_a_clock_that_is_ahead_writes_nothing_into_the_future(system, device):
+    statement = re.search(r"-- name: ingest_devices\n(.*?);", QUERIES, re.S).group(1)
+
+    def write(seconds, version):
+        at = time.time() + seconds
+        row = (f"'{{{device.id}}}'", f"'{{{at}}}'", "'{online}'", "'{s}'", "'{null}'", "'{null}'", f"'{{{version}}}'",
+               "'{null}'", "'{null}'", "'{null}'", "'{f}'")
+        system.psql(f"prepare s as {statement}; execute s ({', '.join(row)})")
+        return device.get()["firmware_version"]
+
+    assert write(86400, "ahead") == "ahead"
+    assert not ahead(system, device)
+    assert write(0, "now") == "now"
+    assert write(-10, "late") == "now"
+
+
+def orphan(system, text, age):
+    path = system.var / "firmware" / hashlib.sha256(text).hexdigest()
+    path.write_bytes(text)
+    os.utime(path, (time.time() - age, time.time() - age))
+    return path
+
+
+def test_images_that_no_firmware_has_are_removed(system, account):
+    image, firmware = stored(account)
+    kept = system.var / "firmware" / firmware["sha256"]
+    os.utime(kept, (time.time() - 7200,) * 2)
+    old, young = orphan(system, b"of a killed upload", 7200), orphan(system, b"of an upload under way", 60)
+    other = system.var / "firmware/notes.txt"
+    other.write_text("not an image")
+    os.utime(other, (time.time() - 7200,) * 2)
+    system.service("otad", "stop")
+    system.service("otad", "start")
+    wait_for(lambda: not old.exists(), 20 * system.slack)
+    assert young.exists() and kept.exists() and other.exists()
+    assert account.client.get(f"/firmware/{firmware['id']}/download").content == image
+
+
+def test_images_stay_where_the_database_knows_none(system, account):
+    assert system.psql("select count(*) from firmware") != "0"
+    old = orphan(system, b"of another database", 7200)
+    system.psql("alter table firmware rename column sha256 to hidden; alter table firmware add sha256 text")
+    try:
+        system.service("otad", "stop")
+        system.service("otad", "start")
+        wait_for(lambda: "although the database knows none" in system.log_path.read_text(), 20 * system.slack)
+        assert old.exists()
+    finally:
+        system.psql("alter table firmware drop sha256; alter table firmware rename column hidden to sha256")
+
+
+def test_the_brokers_account_may_stand_in_its_url(system, tmp_path):
+    password = (system.var / "keys/mqtt.password").read_text().strip()
+    escaped = "".join(f"%{byte:02X}" for byte in password.encode())
+    wrong = tmp_path / "wrong"
+    wrong.write_text("wrong")
+    wrong.chmod(0o600)
+    instance = Instance(system, OTAD_MQTT_USERNAME="nobody", OTAD_MQTT_PASSWORD_FILE=str(wrong),
+                        MQTT_URL=f"mqtt://ot%61d:{escaped}@127.0.0.1:{system.mqtt_port}")
+    assert instance.ready()  # the broker, too
+    assert instance.stop() == 0
+
+
+def test_an_end_with_statements_under_way(system, account):
+    """After 30 s it waits no longer: for what runs still, nothing may be gone that it comes back to."""
+    instance = Instance(system, OTAD_DATABASE_TIMEOUT="100s")
+    lock = subprocess.Popen(["psql", "-XAtq", system.database_url], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                            text=True, bufsize=1)
+    try:
+        lock.stdin.write("begin; lock table offers in access exclusive mode; select 'locked';\n")
+        assert lock.stdout.readline() == "locked\n"
+        wait_for(lambda: int(system.psql("select count(*) from pg_stat_activity where wait_event_type = 'Lock'")) >= 2)
+        began = time.monotonic()
+        instance.process.terminate()
+        assert instance.process.wait(60) == 0
+        assert time.monotonic() - began > 25  # else nothing was under way
+    finally:
+        lock.kill()
+        lock.wait()
+    assert system.complaints() == []
