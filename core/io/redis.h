@@ -15,7 +15,8 @@ extern const char redis_failed[]; /* Redis answered with an error */
 
 typedef void (*redis_cb)(void *arg, const char *err, const redisReply *reply);
 
-/* url: redis://[[user]:password@]host[:port][/database], user and password with %-escapes. NULL: not such a URL. */
+/* url: redis://[[user]:password@]host[:port][/database], user and password with %-escapes. NULL: not such a
+ * URL. */
 struct redis *redis_new(struct worker *worker, const char *url);
 void redis_free(struct redis *redis); /* what waits fails, now */
 bool redis_ready(const struct redis *redis);

@@ -45,7 +45,8 @@ struct worker_hooks {
 struct worker *worker_new(unsigned index, void *parts, const struct worker_hooks *hooks);
 void worker_start(struct worker *worker); /* returns when letters may be posted */
 void worker_stop(struct worker *worker);  /* any thread; returns at once */
-void worker_join(struct worker *worker);  /* waits for the thread, then frees the worker; nobody posts any more */
+void worker_join(
+    struct worker *worker); /* waits for the thread, then frees the worker; nobody posts any more */
 
 /* Any thread. Letters from one sender arrive in order. Never blocks: bounding is the sender's duty. */
 void worker_post(struct worker *worker, struct letter *letter);

@@ -1,5 +1,6 @@
 #include "shared.h"
 #include "base/mem.h"
+#include "base/url.h"
 #include "report.h"
 #include <hiredis/hiredis.h>
 #include <mosquitto.h>
@@ -43,7 +44,22 @@ static bool read_number(const char *text, long most, char end, int *out)
     return true;
 }
 
-/* redis://[[user]:password@]host[:port][/database], or unix:/path; nothing is percent-decoded */
+/* host[:port][/database] */
+static bool read_place(struct shared *s, const char *place)
+{
+    size_t len = strcspn(place, ":/");
+    s->host = x_memdup(place, len);
+    s->port = 6379;
+    const char *rest = place + len;
+    if (*rest == ':' && (!read_number(rest + 1, 65535, '/', &s->port) || s->port == 0))
+        return false;
+    rest += strcspn(rest, "/");
+    if (rest[0] == '/' && rest[1] != '\0' && !read_number(rest + 1, 65535, '\0', &s->database))
+        return false;
+    return len > 0;
+}
+
+/* redis://[[user]:password@]host..., as otad's own redis.url, or unix:/path */
 static bool read_url(struct shared *s, const char *url)
 {
     static const char tcp[] = "redis://", local[] = "unix:";
@@ -51,28 +67,18 @@ static bool read_url(struct shared *s, const char *url)
         s->host = x_strdup(url + sizeof(local) - 1);
         return s->host[0] == '/';
     }
-    if (strncmp(url, tcp, sizeof(tcp) - 1) != 0)
-        return false;
-    url += sizeof(tcp) - 1;
-    const char *at = strrchr(url, '@');
-    if (at != NULL) {
-        const char *colon = memchr(url, ':', (size_t)(at - url));
-        if (colon == NULL)
-            return false;
-        s->user = colon == url ? x_strdup("default") : x_memdup(url, (size_t)(colon - url));
-        s->password = x_memdup(colon + 1, (size_t)(at - colon - 1));
-        url = at + 1;
+    char *rest = url_split(url, &s->user, &s->password);
+    if (s->user != NULL && s->password == NULL) { /* only a password */
+        s->password = s->user;
+        s->user = x_strdup("default");
+    } else if (s->user != NULL && *s->user == '\0') {
+        free(s->user);
+        s->user = x_strdup("default");
     }
-    size_t len = strcspn(url, ":/");
-    s->host = x_memdup(url, len);
-    s->port = 6379;
-    const char *rest = url + len;
-    if (*rest == ':' && (!read_number(rest + 1, 65535, '/', &s->port) || s->port == 0))
-        return false;
-    rest += strcspn(rest, "/");
-    if (rest[0] == '/' && rest[1] != '\0' && !read_number(rest + 1, 65535, '\0', &s->database))
-        return false;
-    return len > 0;
+    bool sound =
+        rest != NULL && strncmp(rest, tcp, sizeof(tcp) - 1) == 0 && read_place(s, rest + sizeof(tcp) - 1);
+    free(rest);
+    return sound;
 }
 
 struct shared *shared_new(const char *url, int timeout, int ttl)

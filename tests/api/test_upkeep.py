@@ -2,6 +2,7 @@
 import hashlib
 import os
 import re
+import signal
 import subprocess
 import time
 
@@ -138,4 +139,16 @@ def test_an_end_with_statements_under_way(system, account):
     finally:
         lock.kill()
         lock.wait()
+    assert system.complaints() == []
+
+
+def test_an_end_in_the_midst_of_a_reload(system):
+    for pause in (0, 0.001, 0.003, 0.01, 0.03):
+        instance = Instance(system)
+        for _ in range(20):
+            instance.process.send_signal(signal.SIGHUP)
+        time.sleep(pause)
+        began = time.monotonic()
+        assert instance.stop() == 0
+        assert time.monotonic() - began < 20  # it waits for the reload, and not for 30 s
     assert system.complaints() == []
