@@ -190,6 +190,20 @@ def test_deleting_many_while_redis_is_slow_stalls_nobody(broker, slow_redis):
     assert attempt(broker, others[-1])[0] == 5
 
 
+@pytest.mark.parametrize("account", ("hu%73h%40%3A", ":hush@:", "def%61ult:hush%40:"))
+def test_redis_with_a_password(broker, account):
+    device = broker.register()
+    broker.mosquitto.stop()
+    cli = ["redis-cli", "-p", str(broker.redis.port)]
+    subprocess.run([*cli, "config", "set", "requirepass", "hush@:"], check=True, stdout=subprocess.DEVNULL)
+    replace(broker.mosquitto, "redis://", f"redis://{account}@")
+    broker.mosquitto.start()
+    come_in(broker, device).close()
+    keys = subprocess.run([*cli, "--no-auth-warning", "-a", "hush@:", "dbsize"], check=True, capture_output=True, text=True)
+    assert keys.stdout.strip() != "0"
+    assert "Redis:" not in broker.mosquitto.text()
+
+
 # ---- PostgreSQL ----
 
 def test_postgres_gone_and_back(broker):
