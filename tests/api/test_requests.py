@@ -261,6 +261,7 @@ def own(start_otad):
     return start_otad()
 
 
+@pytest.mark.measured
 def test_without_postgresql(own):
     account = Account(own)
     device = Device(own, account)
@@ -282,7 +283,8 @@ def test_without_postgresql(own):
     finally:
         own.service("postgresql", "start")
     path = f"{own.url}/devices/{device.id}"  # asked on new connections, which are spread over the workers
-    wait_for(lambda: {httpx.get(path, headers=headers).status_code for _ in range(16)} == {200}, timeout=5)
+    wait_for(lambda: {httpx.get(path, headers=headers).status_code for _ in range(16)} == {200},
+             timeout=5 * own.slack)
     assert {httpx.get(f"{own.url}/readyz").status_code for _ in range(16)} == {200}
     assert account.client.post("/devices/register", json={"device_code": code()}).status_code == 201
 
