@@ -284,7 +284,7 @@ def test_without_postgresql(own):
         own.service("postgresql", "start")
     path = f"{own.url}/devices/{device.id}"  # asked on new connections, which are spread over the workers
     wait_for(lambda: {httpx.get(path, headers=headers).status_code for _ in range(16)} == {200},
-             timeout=5 * own.slack)
+             timeout=5)
     assert {httpx.get(f"{own.url}/readyz").status_code for _ in range(16)} == {200}
     assert account.client.post("/devices/register", json={"device_code": code()}).status_code == 201
 

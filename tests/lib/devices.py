@@ -11,6 +11,8 @@ import time
 
 import paho.mqtt.client as mqtt
 
+from system import PROGRAM, linked_with
+
 
 class Device:
     """id, device_code, credentials, topics; `registration` is the whole answer."""
@@ -96,9 +98,12 @@ class Device:
         return wait_for(lambda: (lambda d: d if condition(d) else None)(self.get()), timeout)
 
 
+PATIENCE = 4 if linked_with(PROGRAM, "libasan") else 1  # with sanitized programs, and other tests beside this one
+
+
 def wait_for(function, timeout=15, interval=0.05):
     """Waits until function() returns something true, and returns that."""
-    end = time.monotonic() + timeout
+    end = time.monotonic() + timeout * PATIENCE
     while True:
         value = function()
         if value:
