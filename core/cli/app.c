@@ -6,6 +6,7 @@
 #include "io/store_file.h"
 #include "lua/loader.h"
 #include "lua/reload.h"
+#include "net/multipart.h"
 #include "net/tls.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -20,7 +21,6 @@
 
 enum {
     STORE_CACHE = 32 * 1024 * 1024,
-    BODY_OVERHEAD = 64 * 1024,
     /* libh2o counts head, body and idling of HTTP/1 as one: the guard sets each its limit, this is behind it.
      */
     HTTP1_TIMEOUT = 3600000,
@@ -253,7 +253,7 @@ struct app *app_new(struct config *config, char **error)
         free(why);
         return NULL;
     }
-    struct http_options http = {.max_entity = (size_t)config->firmware_max_size + BODY_OVERHEAD,
+    struct http_options http = {.max_entity = (size_t)config->firmware_max_size + MULTIPART_FRAME,
                                 .http1_timeout = HTTP1_TIMEOUT,
                                 .http2_idle = HTTP2_IDLE,
                                 .proxies = app->proxies};

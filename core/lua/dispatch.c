@@ -6,11 +6,10 @@
 #include "lua/modules.h"
 #include "lua/request.h"
 #include "lua/routes.h"
+#include "net/multipart.h"
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-
-enum { MULTIPART_FRAME = 64 * 1024 }; /* bytes of a form around its file */
 
 /* Who asks. False: refused, and answered. */
 static bool authenticate(struct runtime *runtime, struct http_request *request, const struct route *route,
@@ -72,6 +71,15 @@ static void on_end(struct coroutine *coroutine, bool ok, int results)
         answer_error(coroutine);
 }
 
+/* Limits are about what is sent; a form may have its frame and its other fields besides. */
+static size_t largest_body(const struct runtime *runtime, const struct route *route,
+                           struct http_request *request)
+{
+    size_t most = route->max_body != 0 ? route->max_body : (size_t)runtime->services->config->http_max_body;
+    bool form = route->body == ROUTE_MULTIPART && request_has_type(request, "multipart/form-data");
+    return form ? most + MULTIPART_FRAME : most;
+}
+
 void dispatch(struct http_request *request, void *arg)
 {
     struct runtime *runtime = arg;
@@ -89,9 +97,7 @@ void dispatch(struct http_request *request, void *arg)
         if (!authenticate(runtime, request, arrival.route, &arrival.claims))
             return;
     }
-    size_t most = arrival.route->max_body != 0 ? arrival.route->max_body
-                                               : (size_t)runtime->services->config->http_max_body;
-    if (http_body(request).len > most) {
+    if (http_body(request).len > largest_body(runtime, arrival.route, request)) {
         http_problem(request, 413, "The body is larger than this path takes.", "", NULL, 0);
         return;
     }

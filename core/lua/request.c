@@ -54,7 +54,7 @@ static int get_header(lua_State *L)
     return 1;
 }
 
-static bool has_type(struct http_request *request, const char *type)
+bool request_has_type(struct http_request *request, const char *type)
 {
     h2o_iovec_t header = http_header(request, "content-type");
     return content_type_is(header.base, header.len, type);
@@ -180,11 +180,11 @@ static void set_body(lua_State *L, int req, const struct request_arrival *arriva
         lua_setfield(L, req, "body");
         break;
     case ROUTE_MULTIPART:
-        if (has_type(request, "multipart/form-data")) {
+        if (request_has_type(request, "multipart/form-data")) {
             set_parts(L, req, request);
             break;
         }
-        if (!has_type(request, "application/octet-stream"))
+        if (!request_has_type(request, "application/octet-stream"))
             fail_raise(L, 415, "The body must be multipart/form-data or application/octet-stream.");
         blob_push_copy(L, body.base, body.len);
         lua_setfield(L, req, "body");

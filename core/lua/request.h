@@ -18,6 +18,9 @@ int request_run(lua_State *L);
 /* Answers with the problem that the failed coroutine raised by fail(); false if it raised something else. */
 bool request_answer_problem(struct coroutine *coroutine);
 
+/* Whether the body is declared to be of this media type, whatever its parameters. */
+bool request_has_type(struct http_request *request, const char *type);
+
 /* A copy of the text that lives as long as the process, one per text: labels of metrics. */
 const char *request_intern(struct runtime *runtime, const char *text);
 void request_free_interned(struct runtime *runtime);

@@ -11,7 +11,8 @@
 #include <stddef.h>
 
 #define MULTIPART_PARTS_MAX 16
-#define MULTIPART_HEADER_MAX 4096 /* bytes of all header lines of one part */
+#define MULTIPART_FRAME (64 * 1024) /* bytes that a form may have around its file */
+#define MULTIPART_HEADER_MAX 4096   /* bytes of all header lines of one part */
 
 struct multipart_part {
     struct content_text name; /* at least one byte */

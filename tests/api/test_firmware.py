@@ -164,6 +164,13 @@ def test_too_large(operator):
     problem(answer, 413)
 
 
+def test_the_largest_image_in_a_form(operator):
+    image = make_image.build(version=version(), size=16 << 20)
+    assert upload(operator, image, notes="n" * 2000).status_code == 201
+    answer = upload(operator, make_image.build(version=version(), size=(16 << 20) + 16))
+    assert "image" in problem(answer, 413)["detail"]
+
+
 def test_the_largest_image(operator):
     image = make_image.build(version=version(), size=16 << 20)
     headers = {"content-type": "application/octet-stream"}
