@@ -68,18 +68,51 @@ static struct sample *find_sample(const struct entry *entry, const struct flatjs
     return NULL;
 }
 
-static struct sample *add_sample(struct entry *entry, const struct flatjson_field *field)
+/* 0: all it holds is written; 1: but for its share of the open window; 2: its newest value is not. */
+static int unwritten(const struct entry *entry, const struct sample *sample)
 {
-    if (entry->samples == COALESCE_FIELDS)
-        return NULL;
-    struct sample *sample = x_alloc(sizeof(*sample) + field->name_len + 1);
-    sample->name_len = field->name_len;
-    memcpy(sample->name, field->name, field->name_len);
+    return entry_pending(entry, sample->value.seq) ? 2 : sample->count > 0;
+}
+
+/* The place of what there is least to lose of, of those the one told least recently. */
+static struct sample **find_oldest(const struct entry *entry)
+{
+    struct sample **oldest = &entry->sample[0];
+    for (unsigned i = 1; i < entry->samples; i++) {
+        struct sample *sample = entry->sample[i];
+        int less = unwritten(entry, sample) - unwritten(entry, *oldest);
+        if (less < 0 || (less == 0 && sample->value.seq < (*oldest)->value.seq))
+            oldest = &entry->sample[i];
+    }
+    return oldest;
+}
+
+/* A place for one more: new, or taken from another. Names of one message never take each other's. */
+static struct sample **make_place(struct entry *entry, unsigned *surplus)
+{
+    if (entry->samples >= COALESCE_FIELDS) {
+        struct sample **oldest = find_oldest(entry);
+        int lost = unwritten(entry, *oldest);
+        if (lost == 0 || entry->samples == COALESCE_MOST) {
+            *surplus += lost == 2;
+            free((*oldest)->value.s);
+            free(*oldest);
+            return oldest;
+        }
+    }
     if ((entry->samples & (entry->samples - 1)) == 0) { /* a power of two, or none: full */
         size_t room = entry->samples == 0 ? 1 : entry->samples * 2;
         entry->sample = x_realloc(entry->sample, room * sizeof(*entry->sample));
     }
-    entry->sample[entry->samples++] = sample;
+    return &entry->sample[entry->samples++];
+}
+
+static struct sample *add_sample(struct entry *entry, const struct flatjson_field *field, unsigned *surplus)
+{
+    struct sample *sample = x_alloc(sizeof(*sample) + field->name_len + 1);
+    sample->name_len = field->name_len;
+    memcpy(sample->name, field->name, field->name_len);
+    *make_place(entry, surplus) = sample;
     return sample;
 }
 
@@ -107,10 +140,8 @@ static void take_telemetry(struct entry *entry, const struct status *status, dou
     for (size_t i = 0; i < status->count; i++) {
         const struct flatjson_field *field = status->telemetry[i];
         struct sample *sample = find_sample(entry, field, &hint);
-        if (sample == NULL && (sample = add_sample(entry, field)) == NULL) {
-            (*surplus)++;
-            continue;
-        }
+        if (sample == NULL)
+            sample = add_sample(entry, field, surplus);
         cell_set(&sample->value, field->raw, field->raw_len, entry->seq);
         if (field->kind != FLATJSON_NUMBER || !measurable(field->number))
             continue;

@@ -7,7 +7,9 @@
 #pragma once
 #include "fleet/status.h"
 
-enum { COALESCE_FIELDS = 64 }; /* telemetry fields remembered of a device; further names are dropped */
+/* Telemetry fields remembered of a device. Beyond COALESCE_FIELDS a new name takes the place of the one that
+ * was told least recently, if all is written that was said of it; else up to COALESCE_MOST are remembered. */
+enum { COALESCE_FIELDS = 64, COALESCE_MOST = 128 };
 
 struct cell { /* a short text and its stamp */
     char *s;  /* NUL-terminated; NULL: never set */
@@ -65,8 +67,8 @@ enum coalesce_result {
     COALESCE_OLD_WILL, /* of an older session: nothing changed */
 };
 
-/* `surplus` is increased by telemetry fields that found no room. `window` is the length of a window in
- * seconds. */
+/* `surplus` is increased by telemetry fields that lost their place before they were written. `window` is the
+ * length of a window in seconds. */
 enum coalesce_result entry_apply(struct entry *entry, const struct status *status, double at, double window,
                                  unsigned *surplus);
 static inline bool entry_pending(const struct entry *entry, uint64_t seq)

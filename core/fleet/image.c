@@ -26,6 +26,15 @@ static const struct chip {
     {16, "esp32h2"}, {18, "esp32p4"}, {20, "esp32c61"}, {23, "esp32c5"}, {25, "esp32h21"}, {28, "esp32h4"},
 };
 
+bool image_chip_known(const char *name, size_t len)
+{
+    for (size_t i = 0; i < sizeof(chips) / sizeof(chips[0]); i++) {
+        if (strlen(chips[i].name) == len && memcmp(chips[i].name, name, len) == 0)
+            return true;
+    }
+    return false;
+}
+
 static uint16_t u16(const uint8_t *p)
 {
     return (uint16_t)(p[0] | p[1] << 8);

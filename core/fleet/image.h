@@ -34,6 +34,9 @@ struct image_error {
     char message[160]; /* what was expected and what was found: a clause without a full stop */
 };
 
+/* "esp32", "esp32s3", ...: what images can be for. */
+bool image_chip_known(const char *name, size_t len);
+
 /* False: not a sound application image; *err says why and *out is undefined. */
 bool image_parse(const uint8_t *data, size_t len, struct image *out, struct image_error *err)
     __attribute__((warn_unused_result));

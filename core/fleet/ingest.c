@@ -151,6 +151,7 @@ static const char *take_status(struct ingest *ingest, const struct mqtt_message 
     ingest->telemetry.open += closed && entry->window != 0;
     ingest->nested->value += status.nested;
     ingest->surplus->value += surplus;
+    ingest->outside->value += status.outside;
     if (result == COALESCE_OLD_WILL)
         ingest->old_wills->value++;
     else
@@ -234,6 +235,7 @@ struct ingest *ingest_new(const struct ingest_options *options)
                        "from a message's arrival to its commit, the oldest of each write and device");
     ingest->surplus = rejected(ingest, "surplus");
     ingest->nested = rejected(ingest, "nested");
+    ingest->outside = rejected(ingest, "range");
     ingest->old_wills = rejected(ingest, "old_will");
     ingest->refused = rejected(ingest, "database");
     ingest->changes.last = &ingest->changes.first;

@@ -78,7 +78,7 @@ struct ingest {
         int64_t minute; /* Unix min of the last line logged for the devices of this place */
     } malformed[MALFORMED];
     struct metrics_series *messages[3]; /* by enum mqtt_kind */
-    struct metrics_series *lag, *surplus, *nested, *old_wills, *refused;
+    struct metrics_series *lag, *surplus, *nested, *outside, *old_wills, *refused;
 };
 
 double ingest_now(void); /* Unix s */

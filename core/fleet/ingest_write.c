@@ -107,11 +107,15 @@ void ingest_write_want(struct ingest *ingest, struct entry *entry)
     pace_want(ingest, &ingest->devices.pace);
 }
 
-/* One row: id, status and firmware_version where they are new, null where they are not. */
+/* One row: id, status and firmware_version where they are new, null where they are not; or "old" will. */
 static void on_row(struct ingest *ingest, const PGresult *result, int row)
 {
     struct entry *entry = table_find(ingest->table, (int32_t)atol(PQgetvalue(result, row, 0)));
     unsigned owed = 0;
+    if (!PQgetisnull(result, row, 3)) {
+        ingest->old_wills->value++;
+        return;
+    }
     if (entry == NULL)
         return;
     if (!PQgetisnull(result, row, 1)) {

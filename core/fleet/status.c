@@ -1,5 +1,6 @@
 /* The rules for what devices say; base/flatjson.h does the scanning. Pure functions of their arguments. */
 #include "fleet/status.h"
+#include "fleet/image.h"
 #include <string.h>
 
 const char status_size[] = "size";
@@ -57,18 +58,16 @@ static const char *take_version(struct status *status, const struct flatjson_fie
     return take_text(&status->version, field, STATUS_VERSION);
 }
 
-/* esp32, esp32s3, esp8266 and what may come: "esp" and 1..13 lower-case letters and digits. */
+/* One that no image can be for says nothing about updates. */
 static const char *take_chip(struct status *status, const struct flatjson_field *field)
 {
-    const char *reason = take_text(&status->chip, field, STATUS_CHIP);
-    if (reason != NULL)
-        return reason;
-    for (size_t i = 0; i < field->text_len; i++) {
-        char c = field->text[i];
-        if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9')))
-            return status_value;
-    }
-    return field->text_len > 3 && memcmp(field->text, "esp", 3) == 0 ? NULL : status_value;
+    if (field->kind != FLATJSON_STRING)
+        return status_type;
+    if (image_chip_known(field->text, field->text_len))
+        status->chip = (struct status_text){field->text, field->text_len};
+    else
+        status->outside++;
+    return NULL;
 }
 
 static const char *take_elf(struct status *status, const struct flatjson_field *field)
@@ -166,15 +165,17 @@ static const char *take_ota(struct status *status, struct flatjson *doc, const s
     return NULL;
 }
 
-/* What has a name of its own; `want` is the kind of those that are telemetry. */
+/* What has a name of its own; of numbers, what can be: rssi is a signed byte of dBm on every ESP32, and the
+ * others are seconds, bytes and a percentage. */
 enum name { STATUS, SESSION, VERSION, CHIP, ELF, OTA, NUMBER, TEXT };
 static const struct {
     const char *name;
     enum name what;
-} names[] = {{"status", STATUS},  {"session", SESSION},  {"firmware_version", VERSION},
-             {"chip", CHIP},      {"elf_sha256", ELF},   {"ota", OTA},
-             {"uptime", NUMBER},  {"rssi", NUMBER},      {"heap", NUMBER},
-             {"battery", NUMBER}, {"reset_reason", TEXT}};
+    double least, most;
+} names[] = {{"status", STATUS, 0, 0},    {"session", SESSION, 0, 0},  {"firmware_version", VERSION, 0, 0},
+             {"chip", CHIP, 0, 0},        {"elf_sha256", ELF, 0, 0},   {"ota", OTA, 0, 0},
+             {"uptime", NUMBER, 0, 1e12}, {"rssi", NUMBER, -128, 127}, {"heap", NUMBER, 0, 1e12},
+             {"battery", NUMBER, 0, 100}, {"reset_reason", TEXT, 0, 0}};
 
 static int find_name(const struct flatjson_field *field)
 {
@@ -186,9 +187,10 @@ static int find_name(const struct flatjson_field *field)
     return -1;
 }
 
-static const char *take_named(struct status *status, struct flatjson *doc, enum name what,
+static const char *take_named(struct status *status, struct flatjson *doc, int name,
                               const struct flatjson_field *field)
 {
+    enum name what = names[name].what;
     switch (what) {
     case STATUS:
         return take_status(status, field);
@@ -206,7 +208,10 @@ static const char *take_named(struct status *status, struct flatjson *doc, enum 
     case TEXT:
         if (field->kind != (what == NUMBER ? FLATJSON_NUMBER : FLATJSON_STRING))
             return status_type;
-        status->telemetry[status->count++] = field;
+        if (what == NUMBER && (field->number < names[name].least || field->number > names[name].most))
+            status->outside++;
+        else
+            status->telemetry[status->count++] = field;
         return NULL;
     }
     return NULL;
@@ -240,7 +245,7 @@ const char *status_parse(struct status *status, struct flatjson *doc, const char
         if (name >= 0) {
             if (field->kind == FLATJSON_NULL && names[name].what != STATUS)
                 continue;
-            const char *reason = take_named(status, doc, names[name].what, field);
+            const char *reason = take_named(status, doc, name, field);
             if (reason != NULL) {
                 status->field = names[name].name;
                 return reason;

@@ -1,9 +1,11 @@
 /* What devices send on device/{id}/status and device/{id}/logs, parsed and checked.
  *
- * A wrong type or a value out of its range in a named field makes a message malformed; all named fields but
- * `status` may be absent or null. Other fields are telemetry: scalars, up to STATUS_TELEMETRY of them, names
- * of 1..64 bytes without quotes, backslashes and control characters; what does not fit is dropped and counted
- * in the result. Slices point into the message and the document given. Nothing is allocated. Any thread. */
+ * A wrong type in a named field, or a value that cannot be in one that decides something, makes a message
+ * malformed; an unknown chip and a measurement that cannot be (a battery of 500 %) are dropped and counted.
+ * All named fields but `status` may be absent or null. Other fields are telemetry: scalars, up to
+ * STATUS_TELEMETRY of them, names of 1..64 bytes without quotes, backslashes and control characters; what
+ * does not fit is dropped and counted in the result. Slices point into the message and the document given.
+ * Nothing is allocated. Any thread. */
 #pragma once
 #include "base/flatjson.h"
 
@@ -60,6 +62,7 @@ struct status {
     size_t count;
     const struct flatjson_field *telemetry[STATUS_FIELDS];
     unsigned nested, surplus; /* telemetry fields dropped: not flat; too many or with an unfit name */
+    unsigned outside;         /* named fields dropped: an unknown chip, or a number out of its range */
     const char *field;        /* the named field that a reason is about, or NULL */
 };
 

@@ -5,17 +5,18 @@
 -- fields that are new. Clocks that go wrong: nothing arrives later than now, and where what was written lies ahead (the
 -- clock has been set back since) it counts as no newer than what comes. Telemetry that has grown beyond reason is
 -- begun anew. Answers with the devices where users can see a change, and with those `wanted`: what became of them,
--- null where nothing did.
+-- null where nothing did; and with 'old' those whose will belongs to another session than the device has.
 -- name: ingest_devices
 with n as (
   select m.id, case when m.at is not null then greatest(least(to_timestamp(m.at), now()), o.ahead) end as at, m.status,
          m.session, m.will,
          case when m.will_at is not null then greatest(least(to_timestamp(m.will_at), now()), o.ahead) end as will_at,
-         m.version, m.chip, m.elf_sha256, m.telemetry, m.wanted, o.ahead, o.status as was, o.firmware_version as had
+         m.version, m.chip, m.elf_sha256, m.telemetry, m.wanted, o.ahead, o.status as was, o.firmware_version as had,
+         o.session as held
   from unnest($1::int[], $2::float8[], $3::text[], $4::text[], $5::text[], $6::float8[], $7::text[], $8::text[],
               $9::text[], $10::jsonb[], $11::bool[])
        as m (id, at, status, session, will, will_at, version, chip, elf_sha256, telemetry, wanted)
-    join (select id, status, firmware_version,
+    join (select id, status, firmware_version, session,
                  case when last_seen > now() + interval '1 second' then last_seen end as ahead
           from devices) o on o.id = m.id
 ), written as (
@@ -47,9 +48,11 @@ with n as (
   returning d.id, d.status, n.was, d.firmware_version, n.had, n.wanted
 )
 select id, case when status <> was then status end,
-       case when firmware_version is distinct from had then firmware_version end
+       case when firmware_version is distinct from had then firmware_version end, null
 from written
-where wanted or status <> was or firmware_version is distinct from had;
+where wanted or status <> was or firmware_version is distinct from had
+union all
+select id, null, null, 'old' from n where will <> held;
 
 -- name: ingest_telemetry
 insert into telemetry (device_id, at, fields)

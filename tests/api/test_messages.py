@@ -67,6 +67,33 @@ def test_what_is_nested_or_too_much_is_dropped_and_the_rest_taken(otad, operator
     assert sum(name.startswith("field") for name in telemetry) == 32
 
 
+def test_new_names_of_telemetry_are_always_taken(operator, online):
+    for message in range(9):
+        names = {f"n{message}x{i}": i for i in range(20)}
+        online.status(**names)
+        wait_for(lambda: names.items() <= operator.client.get(f"/devices/{online.id}/status").json()["telemetry"].items())
+
+
+def test_what_cannot_be_is_dropped_and_the_rest_taken(otad, operator, online):
+    before = rejections(otad)
+    online.status(firmware_version="3.0.0", chip="esp8266", battery=500, uptime=-1, rssi=-4000, heap=77)
+    online.wait(lambda d: d["firmware_version"] == "3.0.0")
+    assert rejections(otad)["range"] - before.get("range", 0) == 4
+    telemetry = operator.client.get(f"/devices/{online.id}/status").json()["telemetry"]
+    assert (telemetry["heap"], telemetry["rssi"]) == (77, -50)
+    assert "battery" not in telemetry and "uptime" not in telemetry
+    assert online.get()["chip_reported"] is None
+
+
+def test_wills_of_older_sessions_are_counted_whatever_is_written(otad, online):
+    for old in range(3):
+        before = rejections(otad).get("old_will", 0)
+        online.publish(online.topics["status"], json.dumps({"status": "offline", "session": f"older{old}"}))
+        wait_for(lambda: rejections(otad).get("old_will", 0) == before + 1)
+        time.sleep(0.5)
+    assert online.get()["status"] == "online"
+
+
 def test_the_will_of_an_older_session_is_not_heard(online):
     online.publish(online.topics["status"], json.dumps({"status": "offline", "session": "older"}))
     online.log("later")  # one worker takes both, in order; statuses are written ten times a second

@@ -198,14 +198,14 @@ static void aggregates(void **state)
  */
 static void numbers_that_nothing_measures(void **state)
 {
-    say("{\"status\":\"online\",\"rssi\":1.7976931348623157e308,\"heap\":-1e300}");
-    say("{\"status\":\"online\",\"rssi\":-60,\"heap\":1e100}");
-    assert_float_equal(sample("rssi")->count, 1, 0);
-    assert_float_equal(sample("rssi")->max, -60, 0);
-    assert_float_equal(sample("heap")->count, 1, 0);
-    say("{\"status\":\"online\",\"rssi\":1e308}");
-    assert_string_equal(sample("rssi")->value.s, "1e308");
-    assert_float_equal(sample("rssi")->count, 1, 0);
+    say("{\"status\":\"online\",\"flow\":1.7976931348623157e308,\"load\":-1e300}");
+    say("{\"status\":\"online\",\"flow\":-60,\"load\":1e100}");
+    assert_float_equal(sample("flow")->count, 1, 0);
+    assert_float_equal(sample("flow")->max, -60, 0);
+    assert_float_equal(sample("load")->count, 1, 0);
+    say("{\"status\":\"online\",\"flow\":1e308}");
+    assert_string_equal(sample("flow")->value.s, "1e308");
+    assert_float_equal(sample("flow")->count, 1, 0);
 }
 
 static void a_clock_that_steps_back(void **state)
@@ -217,16 +217,53 @@ static void a_clock_that_steps_back(void **state)
     assert_false(entry->online);
 }
 
-static void fields_are_bounded(void **state)
+static void name_fields(int first, int count)
 {
-    for (int i = 0; i < COALESCE_FIELDS + 5; i++) {
+    for (int i = first; i < first + count; i++) {
         char json[64];
         snprintf(json, sizeof(json), "{\"status\":\"online\",\"f%d\":%d}", i, i);
         say(json);
     }
+}
+
+/* New names were refused once there were 64, until the server was started anew. */
+static void names_not_told_any_more_give_way(void **state)
+{
+    name_fields(0, COALESCE_FIELDS);
+    commit();
+    entry_close_window(entry);
+    name_fields(0, 2);
+    commit();
+    entry_close_window(entry);
+    name_fields(COALESCE_FIELDS, 5);
     assert_int_equal(entry->samples, COALESCE_FIELDS);
-    assert_int_equal(surplus, 5);
-    assert_string_equal(sample("f63")->value.s, "63");
+    assert_int_equal(surplus, 0);
+    assert_non_null(sample("f0"));
+    assert_non_null(sample("f1"));
+    assert_null(sample("f2"));
+    assert_null(sample("f6"));
+    assert_non_null(sample("f7"));
+    assert_string_equal(sample("f68")->value.s, "68");
+}
+
+/* What is not written yet is kept beside the new, within bounds: first the open window's share is given up,
+ * then values. */
+static void what_is_unwritten_gives_way_last(void **state)
+{
+    name_fields(0, 10);
+    commit();
+    name_fields(10, COALESCE_MOST - 10);
+    assert_int_equal(entry->samples, COALESCE_MOST);
+    name_fields(COALESCE_MOST, 10);
+    assert_int_equal(surplus, 0);
+    assert_null(sample("f0"));
+    assert_null(sample("f9"));
+    assert_non_null(sample("f10"));
+    name_fields(COALESCE_MOST + 10, 3);
+    assert_int_equal(entry->samples, COALESCE_MOST);
+    assert_int_equal(surplus, 3);
+    assert_null(sample("f12"));
+    assert_non_null(sample("f13"));
 }
 
 static void longer_values_grow(void **state)
@@ -287,7 +324,8 @@ int main(void)
                                        TEST(aggregates),
                                        TEST(numbers_that_nothing_measures),
                                        TEST(a_clock_that_steps_back),
-                                       TEST(fields_are_bounded),
+                                       TEST(names_not_told_any_more_give_way),
+                                       TEST(what_is_unwritten_gives_way_last),
                                        TEST(longer_values_grow),
                                        TEST(table_holds_them)};
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -81,9 +81,6 @@ static void malformed(void **state)
         {"{\"status\":\"online\",\"firmware_version\":"
          "\"123456789012345678901234567890123456789012345678901\"}",
          status_value, "firmware_version"},
-        {"{\"status\":\"online\",\"chip\":\"ESP32\"}", status_value, "chip"},
-        {"{\"status\":\"online\",\"chip\":\"stm32\"}", status_value, "chip"},
-        {"{\"status\":\"online\",\"chip\":\"esp\"}", status_value, "chip"},
         {"{\"status\":\"online\",\"chip\":[]}", status_type, "chip"},
         {"{\"status\":\"online\",\"elf_sha256\":\"ab\"}", status_value, "elf_sha256"},
         {"{\"status\":\"online\",\"uptime\":\"1\"}", status_type, "uptime"},
@@ -134,6 +131,30 @@ static void version_counts_characters(void **state)
     strcat(text, "\"}");
     assert_null(parse(text));
     assert_int_equal(status.version.len, 2 * STATUS_VERSION);
+}
+
+/* An unknown chip once stopped updates, and a battery of 500 % was kept. */
+static void what_cannot_be_is_dropped(void **state)
+{
+    static const char *const chips[] = {"esp8266", "ESP32", "stm32", "esp", "", "esp32s3\\u0001", "esp32x"};
+    char text[128];
+    for (size_t i = 0; i < sizeof(chips) / sizeof(chips[0]); i++) {
+        snprintf(text, sizeof(text), "{\"status\":\"online\",\"chip\":\"%s\",\"rssi\":-60}", chips[i]);
+        assert_null(parse(text));
+        assert_null(status.chip.s);
+        assert_int_equal(status.outside, 1);
+        assert_int_equal(status.count, 1);
+    }
+    assert_null(parse("{\"status\":\"online\",\"battery\":500,\"uptime\":-1,\"rssi\":-4000,\"heap\":-1,"
+                      "\"temp\":-4000}"));
+    assert_int_equal(status.outside, 4);
+    assert_int_equal(status.count, 1);
+    assert_null(parse("{\"status\":\"online\",\"battery\":100.1,\"rssi\":128,\"uptime\":0,\"heap\":0}"));
+    assert_int_equal(status.outside, 2);
+    assert_int_equal(status.count, 2);
+    assert_null(parse("{\"status\":\"online\",\"battery\":100,\"rssi\":-128}"));
+    assert_int_equal(status.outside, 0);
+    assert_int_equal(status.count, 2);
 }
 
 static void telemetry_is_bounded(void **state)
@@ -200,6 +221,7 @@ int main(void)
                                        cmocka_unit_test(all_but_status_is_optional),
                                        cmocka_unit_test(malformed),
                                        cmocka_unit_test(version_counts_characters),
+                                       cmocka_unit_test(what_cannot_be_is_dropped),
                                        cmocka_unit_test(telemetry_is_bounded),
                                        cmocka_unit_test(long_error_is_cut),
                                        cmocka_unit_test(logs)};
