@@ -94,7 +94,8 @@ static bool read_envelope(const void *message, size_t len, char *scratch, struct
     return more == 0 && otad_json_end(&json) && seen == ALL;
 }
 
-/* Fields of the manifest, each wanted exactly once; unknown ones are skipped, for newer servers. */
+/* Fields of the manifest, each wanted once, those of the release at most once; unknown ones are skipped, for
+ * newer servers. */
 enum field {
     ACTION,
     UPDATE_ID,
@@ -114,6 +115,11 @@ enum field {
 static const char *const field_names[FIELDS] = {
     "action",     "update_id", "device_id",         "version",     "chip",      "size",      "sha256",
     "elf_sha256", "url",       "release_signature", "release_key", "issued_at", "expires_at"};
+enum {
+    ALL = (1 << FIELDS) - 1,
+    RELEASE = 1 << RELEASE_SIGNATURE | 1 << RELEASE_KEY,
+    WHOSE = 1 << UPDATE_ID | 1 << DEVICE_ID,
+};
 
 static bool read_field(struct otad_json *json, enum field field, struct otad_offer *out)
 {
@@ -162,12 +168,13 @@ static bool read_field(struct otad_json *json, enum field field, struct otad_off
     }
 }
 
-static bool read_manifest(const char *text, size_t len, struct otad_offer *out)
+/* *seen: the fields that were read, also of one that goes wrong further on. */
+static bool read_manifest(const char *text, size_t len, struct otad_offer *out, uint32_t *seen)
 {
     struct otad_json json = otad_json_over(text, len);
     char name[MEMBER_NAME];
-    uint32_t seen = 0;
     int more;
+    *seen = 0;
     memset(out, 0, sizeof *out);
     out->released = true;
     if (!otad_json_object(&json)) {
@@ -178,15 +185,13 @@ static bool read_manifest(const char *text, size_t len, struct otad_offer *out)
         while (field < FIELDS && strcmp(field_names[field], name) != 0) {
             field++;
         }
-        if (field < FIELDS && (seen >> field & 1)) {
+        if ((field < FIELDS && (*seen >> field & 1)) || !read_field(&json, (enum field)field, out)) {
             return false;
         }
-        seen |= 1u << field;
-        if (!read_field(&json, (enum field)field, out)) {
-            return false;
-        }
+        *seen |= 1u << field;
     }
-    return more == 0 && otad_json_end(&json) && (seen | 1u << FIELDS) == (1u << (FIELDS + 1)) - 1;
+    out->released = out->released && (*seen & RELEASE) == RELEASE;
+    return more == 0 && otad_json_end(&json) && (*seen & ALL & ~RELEASE) == (ALL & ~RELEASE);
 }
 
 /* The key whose SHA-256 begins with these bytes, or NULL. */
@@ -235,17 +240,18 @@ enum otad_offer_class otad_offer_open(const struct otad_trust *trust, const void
         return OTAD_OFFER_MALFORMED;
     }
     size_t manifest_len = (size_t)envelope.manifest_len;
-    if (!read_manifest(scratch, manifest_len, out)) {
-        *why = "malformed manifest";
-        return OTAD_OFFER_MALFORMED;
-    }
+    uint32_t seen;
+    bool readable = read_manifest(scratch, manifest_len, out, &seen);
     const uint8_t *key = find_key(trust->manifest_key, trust->manifest_keys, envelope.key);
-    if (!key) {
-        *why = "unknown manifest key";
-        return OTAD_OFFER_UNTRUSTED;
+    bool genuine = key && otad_ed25519_verify(envelope.signature, scratch, manifest_len, key);
+    if (!readable) {
+        *why = "malformed manifest";
+        return genuine && (seen & WHOSE) == WHOSE && out->device_id == trust->device_id
+                   ? OTAD_OFFER_REFUSED
+                   : OTAD_OFFER_MALFORMED;
     }
-    if (!otad_ed25519_verify(envelope.signature, scratch, manifest_len, key)) {
-        *why = "wrong manifest signature";
+    if (!genuine) {
+        *why = key ? "wrong manifest signature" : "unknown manifest key";
         return OTAD_OFFER_UNTRUSTED;
     }
     if (out->device_id != trust->device_id) {

@@ -40,7 +40,7 @@ struct otad_offer {
 
 enum otad_offer_class {
     OTAD_OFFER_GOOD,
-    OTAD_OFFER_REFUSED,   /* ours and genuine, but not acceptable */
+    OTAD_OFFER_REFUSED,   /* ours and genuine, but not acceptable; all but update_id may be missing */
     OTAD_OFFER_UNTRUSTED, /* readable (update_id is set), but not proven to be meant for this device */
     OTAD_OFFER_MALFORMED, /* nothing of *out may be used */
 };

@@ -33,6 +33,13 @@ static bool finished(const struct otad_record *record)
     return record->phase >= OTAD_PHASE_CONFIRMED;
 }
 
+/* A replay, or a server whose clock went back. */
+static bool older(const struct otad_record *record, const struct otad_offer *offer)
+{
+    return offer->issued_at < record->issued_at ||
+           (offer->issued_at == record->issued_at && offer->update_id < record->update_id);
+}
+
 static bool leaving(const struct otad_client *client)
 {
     return client->stage == OTAD_SWITCH || client->stage == OTAD_LEAVE;
@@ -174,17 +181,28 @@ static void repeat(struct otad_client *client)
     }
 }
 
+/* Whoever sends old offers again must not silence what the server still has to hear. */
+static void older_offer(struct otad_client *client, const struct otad_offer *offer)
+{
+    if (client->stage == OTAD_IDLE && client->test == OTAD_TEST_NONE && client->record.cleared) {
+        reject(client, offer->update_id, "older than the offer before");
+    } else {
+        repeat(client);
+        otad_say(client, "info", "older offer ignored: ", offer->version, NULL);
+    }
+}
+
 static void good_offer(struct otad_client *client, uint64_t now, const struct otad_offer *offer)
 {
     struct otad_record *record = &client->record;
     bool same = same_update(record, offer);
-    bool older = offer->issued_at < record->issued_at ||
-                 (offer->issued_at == record->issued_at && offer->update_id < record->update_id);
     if (leaving(client) || (same && client->test != OTAD_TEST_NONE)) {
         client->status_due = true;
-    } else if (same ? finished(record) : older) {
+    } else if (same && finished(record)) {
         repeat(client);
-        otad_say(client, "info", same ? "offer repeated: " : "older offer ignored: ", offer->version, NULL);
+        otad_say(client, "info", "offer repeated: ", offer->version, NULL);
+    } else if (!same && older(record, offer)) {
+        older_offer(client, offer);
     } else if (client->stage != OTAD_IDLE && renewed(&client->offer, offer)) {
         client->offer = *offer;
         client->status_due = true;
@@ -214,8 +232,8 @@ void otad_client_offer(struct otad_client *client, uint64_t now, const void *mes
     case OTAD_OFFER_GOOD:
         good_offer(client, now, &offer);
         return;
-    case OTAD_OFFER_REFUSED: /* genuine: it replaces what is under way */
-        busy = leaving(client) || client->test != OTAD_TEST_NONE;
+    case OTAD_OFFER_REFUSED: /* genuine: it replaces what is under way, unless that is newer */
+        busy = leaving(client) || client->test != OTAD_TEST_NONE || (busy && older(&client->record, &offer));
         break;
     case OTAD_OFFER_UNTRUSTED:
         break;
@@ -225,7 +243,8 @@ void otad_client_offer(struct otad_client *client, uint64_t now, const void *mes
     }
     if (busy) {
         otad_say(client, "error", "offer ignored: ", why, NULL);
-    } else if (finished(&client->record) && client->record.update_id == offer.update_id) {
+    } else if (finished(&client->record) && (client->record.update_id == offer.update_id ||
+                                             (!client->record.cleared && older(&client->record, &offer)))) {
         repeat(client); /* the image it brought need not like it: it may trust other keys */
     } else {
         reject(client, offer.update_id, why);

@@ -79,8 +79,8 @@ static void sign(const char *message, const uint8_t *secret, char out[89])
 void offer_write(char out[OTAD_OFFER_MAX], const struct offer_spec *spec)
 {
     uint8_t hash[32];
-    char sha256[65], elf[65], release_message[256], release_signature[89], name[9], manifest[2048],
-        signature[89];
+    char sha256[65], elf[65], release_message[256], release_signature[89], name[9], release[256],
+        manifest[2048], signature[89];
     crypto_hash_sha256(hash, spec->image, spec->hashed ? spec->hashed : spec->size);
     sodium_bin2hex(sha256, sizeof sha256, hash, 32);
     sodium_bin2hex(elf, sizeof elf, spec->image + 0x20 + 144, 32);
@@ -88,14 +88,19 @@ void offer_write(char out[OTAD_OFFER_MAX], const struct offer_spec *spec)
              spec->version, sha256);
     sign(release_message, spec->release_key, release_signature);
     key_name(spec->release_public, name);
+    snprintf(release, sizeof release, "\"release_signature\":\"%s\",\"release_key\":\"%s\",",
+             release_signature, name);
     snprintf(manifest, sizeof manifest,
              "{\"action\":\"%s\",\"update_id\":%llu,\"device_id\":%llu,\"version\":\"%s\",\"chip\":\"%s\","
              "\"size\":%zu,"
-             "\"sha256\":\"%s\",\"elf_sha256\":\"%s\",\"url\":\"%s\",\"release_signature\":\"%s\","
-             "\"release_key\":\"%s\",\"issued_at\":%llu,\"expires_at\":%llu}",
+             "\"sha256\":\"%s\",\"elf_sha256\":\"%s\",\"url\":\"%s\",%s"
+             "\"issued_at\":%llu,\"expires_at\":%llu}",
              spec->action, (unsigned long long)spec->update_id, (unsigned long long)spec->device_id,
-             spec->version, spec->chip, spec->size, sha256, elf, spec->url, release_signature, name,
+             spec->version, spec->chip, spec->size, sha256, elf, spec->url, spec->unreleased ? "" : release,
              (unsigned long long)spec->issued_at, (unsigned long long)spec->expires_at);
+    if (spec->broken_from) {
+        strcpy(strstr(manifest, spec->broken_from), "!");
+    }
     sign(manifest, spec->manifest_key, signature);
     key_name(spec->manifest_public, name);
     struct otad_text text;

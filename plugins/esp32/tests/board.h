@@ -65,6 +65,8 @@ struct offer_spec {
     const uint8_t *image;
     size_t size, hashed; /* hashed: bytes that count for sha256; 0: size */
     const uint8_t *manifest_key, *manifest_public, *release_key, *release_public; /* secret and public */
+    bool unreleased;         /* no fields of the release */
+    const char *broken_from; /* from there on the manifest is rubbish; it is signed all the same */
 };
 struct offer_spec offer_spec(uint64_t update_id); /* a good offer of the fresh image to device 42 */
 void offer_write(char out[OTAD_OFFER_MAX], const struct offer_spec *spec);

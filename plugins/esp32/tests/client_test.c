@@ -266,10 +266,68 @@ static void malformed_is_only_logged(void **state)
     assert_non_null(strstr(board->logs, "malformed offer"));
 }
 
+static void without_release(void **state)
+{
+    struct offer_spec spec = offer_spec(17);
+    spec.unreleased = true;
+    assert_rejected(*state, &spec, "no release signature");
+}
+
+/* The server heard nothing of these, and the update stayed offered until it timed out. */
+static void malformed_but_signed(void **state)
+{
+    struct board *board = *state;
+    struct offer_spec spec = offer_spec(17);
+    spec.broken_from = "\"version\"";
+    assert_rejected(board, &spec, "malformed manifest");
+    assert_non_null(strstr(board->status_text, "\"update_id\":17"));
+}
+
+static void malformed_and_not_certainly_ours(void **state)
+{
+    struct board *board = *state;
+    struct offer_spec forged = offer_spec(17), foreign = offer_spec(18), unknown = offer_spec(19);
+    forged.broken_from = foreign.broken_from = "\"version\"";
+    forged.manifest_key = bench()->thief_secret;
+    foreign.device_id = 43;
+    unknown.broken_from = "\"device_id\"";
+    board_boot(board);
+    board_offer(board, &forged);
+    board_offer(board, &foreign);
+    board_offer(board, &unknown);
+    board_run(board);
+    assert_string_equal(board_state(board), "");
+    assert_non_null(strstr(board->logs, "malformed manifest"));
+}
+
+static void an_older_offer_is_answered_once_all_is_told(void **state)
+{
+    struct board *board = *state;
+    struct offer_spec spec = offer_spec(17), next = offer_spec(18);
+    start(board, &spec);
+    next.issued_at -= 100; /* the server's clock was set back */
+    next.image = bench()->old;
+    board_offer(board, &next);
+    board_run(board);
+    assert_string_equal(board_state(board), "confirmed"); /* the server may not know yet */
+    board_clear(board);
+    board_run(board);
+    board_offer(board, &next);
+    board_run(board);
+    assert_string_equal(board_state(board), "rejected");
+    assert_non_null(strstr(board->status_text, "\"update_id\":18"));
+    assert_non_null(strstr(board->status_text, "older than the offer before"));
+    assert_true(board_runs(board, bench()->fresh));
+    board_clear(board);
+    board_run(board);
+    assert_string_equal(board_state(board), "");
+}
+
 static void bad_offers_do_not_disturb_an_update(void **state)
 {
     struct board *board = *state;
     struct offer_spec spec = offer_spec(17), foreign = offer_spec(18), forged = offer_spec(19);
+    struct offer_spec stale = offer_spec(9), broken = offer_spec(8);
     board->break_every = 100 * 1000;
     board_boot(board);
     board_offer(board, &spec);
@@ -283,6 +341,16 @@ static void bad_offers_do_not_disturb_an_update(void **state)
     offer_write(bad, &forged);
     otad_client_offer(&board->client, board->now, bad, strlen(bad));
     otad_client_offer(&board->client, board->now, "garbage", 7);
+    stale.issued_at -= 1000; /* signed once, and sent again */
+    stale.unreleased = true;
+    offer_write(bad, &stale);
+    otad_client_offer(&board->client, board->now, bad, strlen(bad));
+    broken.broken_from = "\"version\"";
+    offer_write(bad, &broken);
+    otad_client_offer(&board->client, board->now, bad, strlen(bad));
+    board_run(board);
+    assert_string_equal(board->states_seen, "accepted downloading verifying rebooting confirmed ");
+    otad_client_offer(&board->client, board->now, bad, strlen(bad));
     board_run(board);
     assert_string_equal(board->states_seen, "accepted downloading verifying rebooting confirmed ");
 }
@@ -462,6 +530,10 @@ int main(void)
         CASE(too_large),
         CASE(plain_http_only_where_allowed),
         CASE(malformed_is_only_logged),
+        CASE(without_release),
+        CASE(malformed_but_signed),
+        CASE(malformed_and_not_certainly_ours),
+        CASE(an_older_offer_is_answered_once_all_is_told),
         CASE(bad_offers_do_not_disturb_an_update),
         CASE(clear_cancels),
         CASE(a_newer_offer_replaces_the_older),
