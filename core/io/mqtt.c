@@ -15,14 +15,16 @@
 #include <time.h>
 
 enum {
-    KEEP_ALIVE = 20,     /* s */
-    FIRST_RETRY = 100,   /* ms, doubled each time */
-    LAST_RETRY = 2000,   /* ms */
-    STATE_LIMIT = 10000, /* ms to connect, and to subscribe */
-    CONNECT_TIMEOUT = 5, /* s, Paho's */
-    DRAIN_QUIET = 150,   /* ms without a message: drained */
-    DRAIN_LIMIT = 3000,  /* ms */
-    STOP_STEP = 1000,    /* ms for each answer of the broker while stopping */
+    KEEP_ALIVE = 20,      /* s */
+    FIRST_RETRY = 100,    /* ms, doubled each time */
+    LAST_RETRY = 2000,    /* ms */
+    STATE_LIMIT = 10000,  /* ms to connect, and to subscribe */
+    CONNECT_TIMEOUT = 5,  /* s, Paho's */
+    DRAIN_QUIET = 150,    /* ms without a message: drained */
+    DRAIN_LIMIT = 3000,   /* ms */
+    STOP_STEP = 1000,     /* ms for each answer of the broker while stopping */
+    PING_INTERVAL = 1000, /* ms */
+    HUNG = 2000,          /* ms without an answer to a ping */
     TOPICS = 2
 };
 
@@ -31,6 +33,14 @@ static const char *const subscriptions[TOPICS] = {"$share/otad/device/+/status",
 bool mqtt_connected(const struct mqtt *mqtt)
 {
     return atomic_load(&mqtt->connected);
+}
+
+/* While Paho's thread waits for room it takes no answers; and what arrives is as good as one. */
+bool mqtt_ready(const struct mqtt *mqtt)
+{
+    uint64_t pinged = atomic_load(&mqtt->pinged), arrived = atomic_load(&mqtt->last_arrival);
+    return mqtt_connected(mqtt) && (pinged == 0 || atomic_load(&mqtt->waiting) ||
+                                    clock_ms() < (pinged > arrived ? pinged : arrived) + HUNG);
 }
 
 bool mqtt_wait(struct mqtt *mqtt, pthread_cond_t *cond, uint64_t at)
@@ -47,6 +57,8 @@ static void enter(struct mqtt *mqtt, enum mqtt_state state)
     mqtt->state = state;
     mqtt->since = clock_ms();
     atomic_store(&mqtt->connected, state == MQTT_UP);
+    atomic_store(&mqtt->pinged, 0);
+    mqtt->ping_at = mqtt->since + PING_INTERVAL;
     if (state == MQTT_DOWN) {
         unsigned shift = mqtt->failures < 5 ? mqtt->failures : 5;
         uint64_t pause = FIRST_RETRY << shift;
@@ -183,6 +195,30 @@ static void subscribe_now(struct mqtt *mqtt)
         fail(mqtt, "subscribe", rc);
 }
 
+static void on_pong(void *context, MQTTAsync_successData5 *data)
+{
+    atomic_store(&((struct mqtt *)context)->pinged, 0);
+}
+
+static void on_no_pong(void *context, MQTTAsync_failureData5 *data)
+{
+    atomic_store(&((struct mqtt *)context)->pinged,
+                 0); /* a refusal is an answer, a lost connection told else */
+}
+
+/* Paho keeps MQTT's own ping to itself. To end a subscription that there is none of is always allowed, and
+ * always answered. */
+static void ping_now(struct mqtt *mqtt)
+{
+    MQTTAsync_responseOptions response = MQTTAsync_responseOptions_initializer;
+    response.onSuccess5 = on_pong;
+    response.onFailure5 = on_no_pong;
+    response.context = mqtt;
+    atomic_store(&mqtt->pinged, clock_ms());
+    if (MQTTAsync_unsubscribe(mqtt->client, "device/0/ping", &response) != MQTTASYNC_SUCCESS)
+        atomic_store(&mqtt->pinged, 0);
+}
+
 static void disconnect_now(struct mqtt *mqtt, MQTTAsync_onSuccess5 *done)
 {
     MQTTAsync_disconnectOptions options = MQTTAsync_disconnectOptions_initializer5;
@@ -203,6 +239,9 @@ static bool act(struct mqtt *mqtt, uint64_t now)
     } else if (mqtt->state == MQTT_SUBSCRIBING && mqtt->subscribe) {
         mqtt->subscribe = false;
         call = subscribe_now;
+    } else if (mqtt->state == MQTT_UP && now >= mqtt->ping_at && !mqtt->stopping) {
+        mqtt->ping_at = now + PING_INTERVAL;
+        call = atomic_load(&mqtt->pinged) == 0 ? ping_now : NULL;
     } else if ((mqtt->state == MQTT_CONNECTING || mqtt->state == MQTT_SUBSCRIBING) &&
                (mqtt->abandon || now >= mqtt->since + STATE_LIMIT)) {
         enter(mqtt, MQTT_DOWN);
@@ -233,6 +272,8 @@ static void *run(void *arg)
             next = mqtt->retry_at;
         else if (mqtt->state == MQTT_CONNECTING || mqtt->state == MQTT_SUBSCRIBING)
             next = mqtt->since + STATE_LIMIT;
+        else if (mqtt->state == MQTT_UP && !mqtt->stopping)
+            next = mqtt->ping_at;
         mqtt_wait(mqtt, &mqtt->wake, next < until ? next : until);
     }
     pthread_mutex_unlock(&mqtt->lock);

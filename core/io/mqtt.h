@@ -62,6 +62,8 @@ void mqtt_stop(struct mqtt *mqtt);
 void mqtt_free(struct mqtt *mqtt); /* after mqtt_stop(), with the workers joined */
 
 bool mqtt_connected(const struct mqtt *mqtt); /* connected and subscribed; any thread */
+/* And the broker answers: each second it is asked something of no consequence. Any thread. */
+bool mqtt_ready(const struct mqtt *mqtt);
 
 /* The worker whose a device's messages are. */
 unsigned mqtt_worker(int32_t device, unsigned workers);

@@ -63,6 +63,8 @@ struct mqtt {
     struct publications queued, sent;
     atomic_bool connected, waiting, draining;
     _Atomic uint64_t last_arrival; /* ms */
+    _Atomic uint64_t pinged;       /* ms; 0: answered */
+    uint64_t ping_at;              /* ms: of the next ping */
     struct letter connect_letter;
     atomic_bool connect_posted;
     struct inbox inbox[]; /* per worker */

@@ -9,7 +9,7 @@ const char pg_busy[] = "database busy";
 const char pg_timeout[] = "database timeout";
 const char pg_failed[] = "statement failed";
 
-enum { MOST_IN_FLIGHT = 4096, MOST_WAITING = 256 };
+enum { MOST_IN_FLIGHT = 4096, MOST_WAITING = 256, PING_INTERVAL = 1000 /* ms */ };
 
 struct pg_transaction {
     struct pg_connection connection; /* of the transaction pool; a transaction is its lease */
@@ -36,7 +36,8 @@ struct pg {
     size_t waiters;
     struct timer waiter_timer;
     struct pg_query *failed, **last_failed; /* to be answered with their err */
-    struct timer failed_timer;
+    struct timer failed_timer, ping_timer;
+    const struct pg_statement *ping;
     struct listener_link *listeners;
 };
 
@@ -51,6 +52,7 @@ static void refuse_waiters(struct pg *pg);
 static void on_waiter_timer(struct timer *timer);
 static void answer_failed(struct pg *pg);
 static void on_failed_timer(struct timer *timer);
+static void on_ping_timer(struct timer *timer);
 
 static void on_transaction_connection(struct pg_connection *connection)
 {
@@ -72,6 +74,10 @@ struct pg *pg_new(struct worker *worker, const struct pg_options *options)
     pg->waiter_timer.fire = on_waiter_timer;
     pg->last_failed = &pg->failed;
     pg->failed_timer.fire = on_failed_timer;
+    pg->ping_timer.fire = on_ping_timer;
+    pg->ping = pg_statement(options->statements, "ping");
+    if (pg->ping != NULL)
+        timer_set(worker->timers, &pg->ping_timer, PING_INTERVAL);
     pg->connections = x_alloc(options->connections * sizeof(*pg->connections));
     for (unsigned i = 0; i < options->connections; i++) {
         pg_connection_init(&pg->connections[i], worker, &pg->options);
@@ -104,6 +110,7 @@ void pg_free(struct pg *pg)
         answer_failed(pg);
         refuse_waiters(pg);
     }
+    timer_cancel(pg->worker->timers, &pg->ping_timer);
     timer_cancel(pg->worker->timers, &pg->failed_timer);
     timer_cancel(pg->worker->timers, &pg->waiter_timer);
     free(pg->connections);
@@ -126,10 +133,32 @@ void pg_turn(struct pg *pg)
 bool pg_ready(const struct pg *pg)
 {
     for (unsigned i = 0; i < pg->options.connections; i++) {
+        if (pg_connection_answers(&pg->connections[i]))
+            return true;
+    }
+    return false;
+}
+
+static bool is_up(const struct pg *pg)
+{
+    for (unsigned i = 0; i < pg->options.connections; i++) {
         if (pg->connections[i].state == PG_UP)
             return true;
     }
     return false;
+}
+
+static void on_ping_timer(struct timer *timer)
+{
+    struct pg *pg = H2O_STRUCT_FROM_MEMBER(struct pg, ping_timer, timer);
+    for (unsigned i = 0; i < pg->options.connections; i++) {
+        struct pg_connection *connection = &pg->connections[i];
+        if (connection->state != PG_UP || connection->head != NULL)
+            continue;
+        pg_connection_send(connection, pg_query_new(pg->ping, 0, NULL, NULL, NULL));
+        pg_connection_flush(connection);
+    }
+    timer_set(pg->worker->timers, timer, PING_INTERVAL);
 }
 
 size_t pg_waiting(const struct pg *pg)
@@ -243,7 +272,7 @@ static void serve_waiters(struct pg *pg)
 /* Those who have waited too long, or for nothing, are told so. */
 static void refuse_waiters(struct pg *pg)
 {
-    bool ready = pg_ready(pg);
+    bool ready = is_up(pg);
     uint64_t now = clock_ms();
     struct waiter *refused = NULL, **last = &refused, **at = &pg->first_waiter;
     while (*at != NULL) {

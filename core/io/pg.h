@@ -48,9 +48,11 @@ struct pg_options {
     struct metrics *metrics; /* otad_pg_queries_total, otad_pg_query_duration_seconds */
 };
 struct pg *pg_new(struct worker *worker, const struct pg_options *options);
-void pg_free(struct pg *pg);            /* what waits fails with pg_unavailable, now */
-void pg_turn(struct pg *pg);            /* from worker_hooks.turn: sends what this turn gathered */
-bool pg_ready(const struct pg *pg);     /* a connection is up */
+void pg_free(struct pg *pg); /* what waits fails with pg_unavailable, now */
+void pg_turn(struct pg *pg); /* from worker_hooks.turn: sends what this turn gathered */
+/* A connection is up, and PostgreSQL has answered on it lately: where nothing else is asked, the statement
+ * `ping` (if there is one) asks each second. */
+bool pg_ready(const struct pg *pg);
 size_t pg_waiting(const struct pg *pg); /* statements sent and not answered; none of transactions */
 
 typedef void (*pg_cb)(void *arg, const char *err, const PGresult *result);

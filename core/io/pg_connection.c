@@ -13,7 +13,8 @@ enum {
     FIRST_BACKOFF = 50,
     LAST_BACKOFF = 1000,
     ATTEMPTS = 3,
-    LAG_US = 20000
+    LAG_US = 20000,
+    HUNG_US = 2000000
 };
 
 static void advance_connect(struct pg_connection *connection);
@@ -145,6 +146,12 @@ void pg_connection_flush(struct pg_connection *connection)
 bool pg_connection_lags(const struct pg_connection *connection)
 {
     return connection->head != NULL && now_us() - connection->head->started_us > LAG_US;
+}
+
+bool pg_connection_answers(const struct pg_connection *connection)
+{
+    return connection->state == PG_UP &&
+           (connection->head == NULL || now_us() - connection->head->started_us < HUNG_US);
 }
 
 void pg_connection_send(struct pg_connection *connection, struct pg_query *query)

@@ -59,6 +59,8 @@ void pg_connection_close(
 void pg_connection_send(struct pg_connection *connection, struct pg_query *query);
 /* Its oldest statement has waited for longer than statements usually take. */
 bool pg_connection_lags(const struct pg_connection *connection);
+/* It is up, and no statement has waited for long enough to doubt that anybody is there. */
+bool pg_connection_answers(const struct pg_connection *connection);
 void pg_connection_flush(struct pg_connection *connection);
 /* Takes the connection down on the next turn and makes it anew. */
 void pg_connection_drop(struct pg_connection *connection);

@@ -9,6 +9,7 @@
 enum {
     COMMAND_TIMEOUT = 1000,
     CHECK_INTERVAL = 250,
+    PING_INTERVAL = 1000,
     CONNECT_TIMEOUT = 2000,
     LAST_BACKOFF = 1000,
     MOST_IN_FLIGHT = 4096
@@ -32,8 +33,8 @@ struct redis {
     int port;
     redisAsyncContext *context; /* NULL: down */
     h2o_socket_t *watch;
-    struct timer timer; /* down: next try; else looks at the oldest command */
-    uint64_t backoff, connecting_since;
+    struct timer timer;                        /* down: next try; else looks at the oldest command */
+    uint64_t backoff, connecting_since, heard; /* ms; heard: the last answer */
     bool ready, closing, reading, writing;
     struct redis_command *head, **tail;
     size_t in_flight;
@@ -168,6 +169,10 @@ static void start_connect(struct redis *redis)
     redisAsyncCommand(context, on_select, NULL, "SELECT %s", redis->database);
 }
 
+static void on_pong(void *arg, const char *err, const redisReply *reply)
+{
+}
+
 static void on_timer(struct timer *timer)
 {
     struct redis *redis = H2O_STRUCT_FROM_MEMBER(struct redis, timer, timer);
@@ -182,6 +187,8 @@ static void on_timer(struct timer *timer)
         if (!connected)
             went_down(redis, "no answer");
     } else {
+        if (redis->ready && redis->head == NULL && now - redis->heard >= PING_INTERVAL)
+            redis_command(redis, 1, &(const char *){"PING"}, &(size_t){4}, on_pong, NULL);
         timer_set(redis->worker->timers, timer, CHECK_INTERVAL);
     }
 }
@@ -268,6 +275,7 @@ static void on_reply(redisAsyncContext *context, void *reply, void *arg)
     if (redis->head == NULL)
         redis->tail = &redis->head;
     redis->in_flight--;
+    redis->heard = clock_ms();
     command->cb(command->arg, err, err == NULL ? answer : NULL);
     free(command);
 }

@@ -19,6 +19,7 @@ typedef void (*redis_cb)(void *arg, const char *err, const redisReply *reply);
  * URL. */
 struct redis *redis_new(struct worker *worker, const char *url);
 void redis_free(struct redis *redis); /* what waits fails, now */
+/* Connected, and Redis answers: where nothing else is asked, a PING asks each second. */
 bool redis_ready(const struct redis *redis);
 void redis_command(struct redis *redis, size_t count, const char *const *args, const size_t *lengths,
                    redis_cb cb, void *arg);

@@ -83,7 +83,7 @@ static int ready(lua_State *L)
     lua_setfield(L, -2, "postgresql");
     lua_pushboolean(L, runtime->redis != NULL && redis_ready(runtime->redis));
     lua_setfield(L, -2, "redis");
-    lua_pushboolean(L, mqtt_connected(runtime->services->mqtt));
+    lua_pushboolean(L, mqtt_ready(runtime->services->mqtt));
     lua_setfield(L, -2, "mqtt");
     lua_pushboolean(L, runtime->current != NULL);
     lua_setfield(L, -2, "scripts");

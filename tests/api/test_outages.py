@@ -3,8 +3,10 @@ contract says or served, nothing that was acknowledged is lost, and all goes on 
 import os
 import random
 import signal
+import subprocess
 import time
 
+import httpx
 import pytest
 
 from accounts import Account
@@ -43,6 +45,37 @@ def writer(system, operator):
     writer.start()
     yield writer
     writer.ending = True
+
+
+def parts_down(system):
+    """Those that any worker says are down: each request is a connection of its own."""
+    answers = [httpx.get(f"{system.url}/readyz").json() for _ in range(8)]
+    return {name for answer in answers for name, state in answer["parts"].items() if state == "down"}, \
+        all(answer["ready"] for answer in answers), any(answer["ready"] for answer in answers)
+
+
+@pytest.mark.parametrize("name, part", [("postgresql", "postgresql"), ("redis", "redis"), ("mosquitto", "mqtt")])
+def test_readiness_follows_a_service_that_hangs(system, name, part):
+    """Once said ready for as long as nothing was asked of it, or by turns with down."""
+    wait_for(system.ready)
+    parent = system.service_pid(name)
+    children = subprocess.run(["pgrep", "-P", str(parent)], capture_output=True, text=True).stdout
+    processes = [parent, *map(int, children.split())]
+    for pid in processes:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        wait_for(lambda: not parts_down(system)[2], 4)
+        while time.monotonic() - began < 12:
+            assert parts_down(system) == ({part}, False, False), f"{time.monotonic() - began} s after the stop"
+            time.sleep(0.1)
+    finally:
+        for pid in processes:
+            os.kill(pid, signal.SIGCONT)
+    wait_for(lambda: parts_down(system)[1], 10)
+    for _ in range(30):
+        assert parts_down(system) == (set(), True, True)
+        time.sleep(0.1)
 
 
 LONG = pytest.mark.long

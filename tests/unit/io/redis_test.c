@@ -219,6 +219,12 @@ static void test_a_stopped_server(void **state)
     assert_true(becomes_ready(5000));
     ask(&call, "PING", NULL, NULL);
     expect(&call, NULL, "PONG");
+    loop_for(worker, NULL, NULL, 100);
+    kill(server, SIGSTOP); /* with nothing asked */
+    loop_for(worker, NULL, NULL, 2700);
+    assert_false(redis_ready(redis));
+    kill(server, SIGCONT);
+    assert_true(becomes_ready(5000));
 }
 
 static void test_passwords(void **state)
