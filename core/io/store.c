@@ -46,6 +46,7 @@ struct blob_state {
     struct store *store;
     size_t holders;
     bool loading, listed;
+    uint64_t stamp; /* of its file, before it was loaded; 0: cannot be told */
     const char *err;
     struct operation *waiting;
     struct blob_state *next, *previous;
@@ -297,6 +298,7 @@ static void run_load(struct offload_job *job)
     const uint8_t *data;
     char actual[NAME_LEN + 1];
     size_t size;
+    state->stamp = backend->stamp(backend, state->blob.sha256);
     state->err = backend->load(backend, state->blob.sha256, &data, &size);
     if (state->err != NULL)
         return;
@@ -352,6 +354,22 @@ static struct blob_state *state_new(struct store *store, const char *name)
     return state;
 }
 
+/* Lock held. A file that was changed under an image is another; *unused: what is to be freed, if anything. */
+static struct blob_state *find_unchanged(struct store *store, const char *name, uint64_t stamp,
+                                         struct blob_state **unused)
+{
+    struct blob_state *state = list_find(store, name);
+    if (state == NULL || state->loading || stamp == 0 || stamp == state->stamp)
+        return state;
+    list_remove(state);
+    if (state->holders == 0) {
+        store->idle -= state->blob.size;
+        state->next = NULL;
+        *unused = state;
+    }
+    return NULL;
+}
+
 void store_open(struct store *store, struct worker *worker, const char *sha256,
                 void (*cb)(void *arg, const char *err, struct blob *blob), void *arg)
 {
@@ -361,8 +379,10 @@ void store_open(struct store *store, struct worker *worker, const char *sha256,
         finish(op, store_error_name);
         return;
     }
+    uint64_t stamp = store->backend->stamp(store->backend, sha256);
+    struct blob_state *new = NULL, *unused = NULL;
     pthread_mutex_lock(&store->lock);
-    struct blob_state *state = list_find(store, sha256), *new = NULL;
+    struct blob_state *state = find_unchanged(store, sha256, stamp, &unused);
     if (state == NULL)
         state = new = state_new(store, sha256);
     else
@@ -378,6 +398,7 @@ void store_open(struct store *store, struct worker *worker, const char *sha256,
         op->blob = &state->blob;
     }
     pthread_mutex_unlock(&store->lock);
+    free_states(unused);
     if (!waits)
         finish(op, NULL);
     else if (new != NULL && !offload_submit(store->pool, &new->job))

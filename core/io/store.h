@@ -32,14 +32,17 @@ struct blob {
 struct blob *blob_keep(struct blob *blob); /* one more holder; any thread */
 void blob_release(struct blob *blob);      /* any thread; NULL: nothing */
 
-/* What a backend does. All but `free` and `unload` run on pool threads and may block; they return NULL or one
- * of the constants above. Names are valid. */
+/* What a backend does. All but `stamp`, `free` and `unload` run on pool threads and may block; they return
+ * NULL or one of the constants above. Names are valid. */
 struct store_backend {
     /* Whole or absent, whenever the process is killed; durable on return. The same bytes again are fine, and
      * saved now. */
     const char *(*save)(struct store_backend *backend, const char *name, const void *data, size_t size);
     /* The bytes stay until `unload`; they need not be checked. */
     const char *(*load)(struct store_backend *backend, const char *name, const uint8_t **data, size_t *size);
+    /* A number that is another once the bytes of that name may be others; 0: cannot be told. Called on loop
+     * threads: does not wait for a disk. */
+    uint64_t (*stamp)(struct store_backend *backend, const char *name);
     void (*unload)(struct store_backend *backend, const uint8_t *data, size_t size); /* any thread */
     /* Only if it was last saved `age` s ago or more; 0: whenever it was. Not there, or younger: fine. */
     const char *(*remove)(struct store_backend *backend, const char *name, unsigned age);
@@ -60,7 +63,8 @@ bool store_name_valid(const char *name);
 /* `data` stays the caller's and must live until the callback; `sha256` only during it. */
 void store_put(struct store *store, struct worker *worker, const void *data, size_t size,
                void (*cb)(void *arg, const char *err, const char *sha256), void *arg);
-/* The bytes have been hashed before anybody gets them. The callback becomes a holder of the blob. */
+/* The bytes have been hashed before anybody gets them, anew whenever their file has changed. The callback
+ * becomes a holder of the blob. */
 void store_open(struct store *store, struct worker *worker, const char *sha256,
                 void (*cb)(void *arg, const char *err, struct blob *blob), void *arg);
 /* age: as for the backend. What is being put again at the same time is kept with an age above 0. */

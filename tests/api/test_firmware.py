@@ -318,6 +318,20 @@ def test_deletion(otad, operator):
     assert operator.client.get(f"/firmware/{answer.json()['firmware']['id']}/download").content == image
 
 
+def test_a_file_that_was_changed_is_not_sent(otad, operator):
+    image, firmware = stored(operator)
+    path, file = f"/firmware/{firmware['id']}/download", otad.var / "firmware" / firmware["sha256"]
+    assert operator.client.get(path).content == image
+    file.write_bytes(image[:-1] + bytes([image[-1] ^ 1]))
+    for _ in range(2):
+        problem(operator.client.get(path), 503)
+        assert operator.client.head(path).status_code == 503
+    assert f'"image":"{firmware["sha256"]}"' in [line for line in otad.log_tail(200).splitlines()
+                                               if "stored image is damaged" in line][-1]
+    file.write_bytes(image)
+    assert operator.client.get(path).content == image
+
+
 def test_upload_and_deletion_at_once_leave_no_row_without_file(operator):
     image = make_image.build(version=version())
 

@@ -296,6 +296,32 @@ static void test_damaged(void **state)
     assert_ptr_equal(open_blob(fixture, name, &blob), store_error_damaged);
 }
 
+/* Of an image in the cache, or in use, a changed byte was sent under the old hash. */
+static void test_damaged_while_loaded(void **state)
+{
+    struct fixture *fixture = *state;
+    char name[80], path[512];
+    struct blob *blob, *held;
+    assert_null(put(fixture, "an image", 8, name));
+    assert_null(open_blob(fixture, name, &held));
+    snprintf(path, sizeof(path), "store/%s", name);
+    scratch_write(fixture->scratch, path, "an imagE", 8, 0640);
+    assert_ptr_equal(open_blob(fixture, name, &blob), store_error_damaged);
+    blob_release(held);
+    assert_null(put(fixture, "an image", 8, name));
+    assert_null(open_blob(fixture, name, &blob));
+    blob_release(blob); /* idle */
+    scratch_write(fixture->scratch, path, "an imagE", 8, 0640);
+    assert_ptr_equal(open_blob(fixture, name, &blob), store_error_damaged);
+    assert_null(put(fixture, "an image", 8, name));
+    assert_null(open_blob(fixture, name, &held));
+    assert_null(put(fixture, "an image", 8, name)); /* touches the file, and changes nothing */
+    assert_null(open_blob(fixture, name, &blob));
+    assert_memory_equal(blob->data, "an image", 8);
+    blob_release(blob);
+    blob_release(held);
+}
+
 /* 1,000 bytes of cache, images of 400: two stay, the one used least is dropped. */
 static void test_cache(void **state)
 {
@@ -437,8 +463,14 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_put_open_delete),  TEST(test_empty), TEST(test_names), TEST(test_damaged), TEST(test_cache),
-        TEST(test_one_load_for_all), TEST(test_races),
+        TEST(test_put_open_delete),
+        TEST(test_empty),
+        TEST(test_names),
+        TEST(test_damaged),
+        TEST(test_damaged_while_loaded),
+        TEST(test_cache),
+        TEST(test_one_load_for_all),
+        TEST(test_races),
     };
     log_set_level(LOG_FATAL); /* the errors here are meant */
     return sodium_init() < 0 ? 1 : cmocka_run_group_tests(tests, NULL, NULL);
