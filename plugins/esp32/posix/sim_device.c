@@ -451,5 +451,6 @@ uint64_t sim_device_tick(struct sim_device *device, uint64_t now)
     } else if (now >= device->wake_at) {
         pump(device);
     }
-    return device->wake_at;
+    uint64_t fetch_at = device->fetch ? sim_fetch_tick(device->fetch, now) : UINT64_MAX;
+    return device->restart ? now : fetch_at < device->wake_at ? fetch_at : device->wake_at;
 }

@@ -7,8 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/socket.h>
 
-enum { CONNECT_TIMEOUT = 15, STALL_TIMEOUT = 30 };
+enum { CONNECT_TIMEOUT = 15, STALL_TIMEOUT = 30, SLOW_BUFFER = 16 * 1024 };
 
 struct sim_fetch {
     struct sim_loop *loop;
@@ -17,6 +18,9 @@ struct sim_fetch {
     void *arg;
     int64_t start, total; /* as Content-Range says */
     bool answered, calling, dropped;
+    int64_t max_rate, received; /* bytes a second, 0: unlimited; bytes handed on */
+    uint64_t started, ready_at; /* ms: of the first byte; when what curl holds may be handed on, */
+    bool paused;                /* which it does until then */
     char error[CURL_ERROR_SIZE];
 };
 
@@ -53,16 +57,45 @@ static size_t on_header(char *line, size_t size, size_t count, void *arg)
     return size * count;
 }
 
+/* Bytes have arrived once the rate would have let them: curl's own limit is a mean that begins with a burst.
+ */
+static bool too_early(struct sim_fetch *fetch, size_t len)
+{
+    uint64_t now = sim_loop_now();
+    if (fetch->max_rate <= 0 || fetch->dropped) {
+        return false;
+    }
+    if (fetch->started == 0) {
+        fetch->started = now;
+    }
+    fetch->ready_at = fetch->started +
+                      (uint64_t)((double)(fetch->received + (int64_t)len) * 1000 / (double)fetch->max_rate);
+    fetch->paused = now < fetch->ready_at;
+    return fetch->paused;
+}
+
 static size_t on_body(char *data, size_t size, size_t count, void *arg)
 {
     struct sim_fetch *fetch = arg;
     fetch->calling = true;
     answer(fetch);
-    if (!fetch->dropped) {
+    bool early = too_early(fetch, size * count);
+    if (!early && !fetch->dropped) {
+        fetch->received += (int64_t)(size * count);
         fetch->events->on_data(fetch->arg, data, size * count);
     }
     fetch->calling = false;
+    if (early) {
+        return CURL_WRITEFUNC_PAUSE;
+    }
     return fetch->dropped ? 0 : size * count;
+}
+
+/* What the kernel takes for us is not held back: of that, a slow device has little room. */
+static int on_socket(void *arg, curl_socket_t socket, curlsocktype purpose)
+{
+    setsockopt(socket, SOL_SOCKET, SO_RCVBUF, &(int){SLOW_BUFFER}, sizeof(int));
+    return CURL_SOCKOPT_OK;
 }
 
 struct sim_fetch *sim_fetch_start(struct sim_loop *loop, const char *url, uint32_t offset, const char *ca,
@@ -75,8 +108,13 @@ struct sim_fetch *sim_fetch_start(struct sim_loop *loop, const char *url, uint32
         curl_easy_cleanup(easy);
         return NULL;
     }
-    *fetch = (struct sim_fetch){
-        .loop = loop, .easy = easy, .events = events, .arg = arg, .start = -1, .total = -1};
+    *fetch = (struct sim_fetch){.loop = loop,
+                                .easy = easy,
+                                .events = events,
+                                .arg = arg,
+                                .start = -1,
+                                .total = -1,
+                                .max_rate = max_rate};
     curl_easy_setopt(easy, CURLOPT_URL, url);
     curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
@@ -90,7 +128,10 @@ struct sim_fetch *sim_fetch_start(struct sim_loop *loop, const char *url, uint32
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_TIMEOUT);
     curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, 1L);
     curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, (long)STALL_TIMEOUT);
-    curl_easy_setopt(easy, CURLOPT_MAX_RECV_SPEED_LARGE, (curl_off_t)max_rate);
+    if (max_rate > 0) {
+        curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, (long)SLOW_BUFFER);
+        curl_easy_setopt(easy, CURLOPT_SOCKOPTFUNCTION, on_socket);
+    }
     if (ca) {
         struct curl_blob blob = {.data = (void *)(uintptr_t)ca, .len = strlen(ca), .flags = CURL_BLOB_COPY};
         curl_easy_setopt(easy, CURLOPT_CAINFO_BLOB, &blob);
@@ -103,6 +144,19 @@ struct sim_fetch *sim_fetch_start(struct sim_loop *loop, const char *url, uint32
     }
     curl_multi_add_handle(sim_loop_curl(loop), easy);
     return fetch;
+}
+
+uint64_t sim_fetch_tick(struct sim_fetch *fetch, uint64_t now)
+{
+    if (fetch->paused && now >= fetch->ready_at) {
+        fetch->paused = false;
+        curl_easy_pause(fetch->easy, CURLPAUSE_CONT); /* may call on_body, which may pause it again */
+        if (fetch->dropped) {
+            fetch_free(fetch);
+            return UINT64_MAX;
+        }
+    }
+    return fetch->paused ? fetch->ready_at : UINT64_MAX;
 }
 
 void sim_fetch_drop(struct sim_fetch *fetch)

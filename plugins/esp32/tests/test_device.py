@@ -244,6 +244,15 @@ def test_killed_during_the_download_it_resumes(place):
     assert starts[0] == 0 and 80_000 < starts[1] <= 150_000 and starts[1] < starts[2] <= 250_000
 
 
+def test_the_rate_is_kept_from_the_first_byte(place):
+    """curl's own limit let 1 MiB at 200 kB/s through in half a second."""
+    place.offer(17)
+    began = time.monotonic()
+    done = place.run("--max-rate", str(SIZE // 4), "--exit-when-confirmed")
+    assert done.returncode == 0, done.stdout
+    assert 3.9 < time.monotonic() - began < 12
+
+
 def test_crash_after_boot_rolls_back(place):
     place.offer(17)
     done = place.run("--exit-when-confirmed", "--crash-after-boot", "1")
