@@ -6,6 +6,10 @@
 
 static int print_version(int argc, char **argv)
 {
+    if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
+        puts("usage: otad version\n\nPrints the version.");
+        return CLI_FINE;
+    }
     if (argc > 1) {
         fputs("otad version: takes no arguments\n", stderr);
         return CLI_USAGE;
@@ -36,6 +40,16 @@ static void print_usage(FILE *out)
     fputs("\notad COMMAND --help tells more.\n", out);
 }
 
+/* -1: there is no such command. */
+static int run_command(int argc, char **argv)
+{
+    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+        if (strcmp(argv[0], commands[i].name) == 0)
+            return commands[i].run(argc, argv);
+    }
+    return -1;
+}
+
 int main(int argc, char **argv)
 {
     if (sodium_init() < 0) {
@@ -43,17 +57,18 @@ int main(int argc, char **argv)
         return 1;
     }
     if (argc >= 2) {
-        for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
-            if (strcmp(argv[1], commands[i].name) == 0)
-                return commands[i].run(argc - 1, argv + 1);
-        }
-        if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+        bool help = strcmp(argv[1], "help") == 0;
+        if ((help && argc == 2) || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
             print_usage(stdout);
             return 0;
         }
+        int code = help && argc == 3 ? run_command(2, (char *[]){argv[2], "--help", NULL})
+                                     : run_command(argc - 1, argv + 1);
+        if (code >= 0)
+            return code;
         if (strcmp(argv[1], "--version") == 0)
             return print_version(argc - 1, argv + 1);
-        fprintf(stderr, "otad: there is no command %s\n\n", argv[1]);
+        fprintf(stderr, "otad: there is no command %s\n\n", argv[help && argc == 3 ? 2 : 1]);
     }
     print_usage(stderr);
     return 2;

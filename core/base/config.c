@@ -360,6 +360,21 @@ static char *kept(const struct config *config, const char *name)
     return value;
 }
 
+/* Of the private services of conf/up: with the port that a variable names, where one does. */
+static char *kept_service(const struct config *config, const char *name, const char *variable, int64_t port)
+{
+    static const char host[] = "@127.0.0.1:";
+    const char *set = getenv(variable);
+    char *value = kept(config, name), *at = value == NULL ? NULL : strstr(value, host);
+    if (at == NULL || set == NULL || *set == '\0')
+        return value;
+    at += sizeof(host) - 1;
+    char *other =
+        x_printf("%.*s%lld%s", (int)(at - value), value, (long long)port, at + strspn(at, "0123456789"));
+    free(value);
+    return other;
+}
+
 /* What is left empty follows from other keys: the private services of conf/up, and files under `var`. */
 static void derive(struct config *config)
 {
@@ -367,13 +382,13 @@ static void derive(struct config *config)
     if (*config->public_url == '\0')
         replace(&config->public_url, x_printf("http://localhost:%lld", (long long)config->http_port));
     if (*config->database_url == '\0') {
-        value = kept(config, "database.url");
+        value = kept_service(config, "database.url", "OTAD_PG_PORT", config->pg_port);
         replace(&config->database_url, value != NULL ? value
                                                      : x_printf("postgresql://otad@127.0.0.1:%lld/otad",
                                                                 (long long)config->pg_port));
     }
     if (*config->redis_url == '\0') {
-        value = kept(config, "redis.url");
+        value = kept_service(config, "redis.url", "OTAD_REDIS_PORT", config->redis_port);
         replace(&config->redis_url,
                 value != NULL ? value : x_printf("redis://127.0.0.1:%lld", (long long)config->redis_port));
     }

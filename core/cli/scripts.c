@@ -27,6 +27,7 @@ struct session {
     struct generation *generation;
     struct problems problems;
     bool json;
+    bool empty; /* no scripts where they were said to be */
 };
 
 /* -1: go on; else the exit code. */
@@ -91,6 +92,11 @@ static bool load(struct session *session, const char *directory)
     session->bundle = bundle_read(directory, &error);
     if (session->bundle == NULL)
         goto fail;
+    if (session->bundle->count == 0) {
+        error = x_printf("%s: there are no scripts there", directory);
+        session->empty = true;
+        goto fail;
+    }
     session->generation = loader_load(&session->runtime, session->bundle, &session->problems);
     return true;
 fail:
@@ -136,7 +142,7 @@ int cli_check(int argc, char **argv)
     if (code >= 0)
         return code;
     if (!load(&session, directory))
-        return CLI_PROBLEM;
+        return session.empty ? CLI_USAGE : CLI_PROBLEM;
     code = session.problems.count == 0 ? CLI_FINE : CLI_PROBLEM;
     if (session.json) {
         print_problems(&session,
@@ -247,7 +253,7 @@ int cli_test(int argc, char **argv)
     if (code >= 0)
         return code;
     if (!load(&session, directory))
-        return CLI_PROBLEM;
+        return session.empty ? CLI_USAGE : CLI_PROBLEM;
     for (size_t i = 0; session.generation != NULL && i < session.bundle->count; i++) {
         if (bundle_is_test(&session.bundle->files[i]))
             run_file(&tally, &session.bundle->files[i]);

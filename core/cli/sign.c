@@ -49,7 +49,7 @@ static int sign(const char *key_file, const char *version, const char *file)
         problem(file, "the image names no version; give one with --version");
     } else if (!signing_release_sign(key, image.chip, version == NULL ? image.version : version, image.sha256,
                                      signature)) {
-        problem(file, "a version has 1 to 128 bytes and no control characters");
+        problem(file, "a version has 1 to 50 bytes and no control characters");
     } else {
         puts(signature);
         code = CLI_FINE;

@@ -214,19 +214,19 @@ void signing_trust_free(struct signing_trust *trust)
 }
 
 /* One line of a release message: a line end inside could move text from one field into the next. */
-static bool valid_field(const char *text)
+static bool valid_field(const char *text, size_t most)
 {
-    size_t len = strnlen(text, 129);
+    size_t len = strnlen(text, most + 1);
     for (size_t i = 0; i < len; i++)
         if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f)
             return false;
-    return len >= 1 && len <= 128;
+    return len >= 1 && len <= most;
 }
 
 size_t signing_release_message(const char *chip, const char *version, const char *sha256,
                                char out[SIGNING_RELEASE_MAX])
 {
-    if (!valid_field(chip) || !valid_field(version) || strlen(sha256) != 64 ||
+    if (!valid_field(chip, 128) || !valid_field(version, SIGNING_VERSION_MAX) || strlen(sha256) != 64 ||
         strspn(sha256, "0123456789abcdef") != 64)
         return 0;
     return (size_t)snprintf(out, SIGNING_RELEASE_MAX, "otad-firmware-1\n%s\n%s\n%s\n", chip, version, sha256);

@@ -53,8 +53,11 @@ void signing_trust_add(struct signing_trust *trust,
                        const struct signing_public *key); /* once there: nothing */
 void signing_trust_free(struct signing_trust *trust);
 
+enum { SIGNING_VERSION_MAX = 50 }; /* bytes: as devices take it, and the API */
+
 /* What a release signature covers: "otad-firmware-1\n<chip>\n<version>\n<sha256>\n". Returns its length, or 0
- * where a field is empty, over 128 bytes or holds a control character, or sha256 is not 64 lower-case hex. */
+ * where a field is empty, too long (version: SIGNING_VERSION_MAX; chip: 128 bytes) or holds a control
+ * character, or sha256 is not 64 lower-case hex. */
 size_t signing_release_message(const char *chip, const char *version, const char *sha256,
                                char out[SIGNING_RELEASE_MAX]) __attribute__((warn_unused_result));
 /* Signs it; false where there is no such message. */

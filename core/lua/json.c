@@ -150,6 +150,33 @@ static char *with_large_as_reals(const char *text, size_t *len)
     return out.data;
 }
 
+/* jansson's own words where they are about the text ("string or '}' expected"), and not about jansson. */
+static const char *what_is_wrong(json_error_t *error)
+{
+    char *near = strstr(error->text, " near "); /* quotes the text: not for answers and logs */
+    if (near != NULL)
+        *near = '\0';
+    switch (json_error_code(error)) {
+    case json_error_null_character:
+    case json_error_null_byte_in_key:
+        return "\\u0000 is not taken";
+    case json_error_invalid_utf8:
+        return "not UTF-8";
+    case json_error_premature_end_of_input:
+        return "ends too early";
+    case json_error_end_of_input_expected:
+        return "more than one value";
+    case json_error_duplicate_key:
+        return "duplicate name in an object";
+    case json_error_numeric_overflow:
+        return "a number is too large";
+    case json_error_invalid_syntax:
+        return error->text;
+    default:
+        return "cannot be read";
+    }
+}
+
 bool json_read(lua_State *L, const char *text, size_t len, char *message, size_t size)
 {
     json_error_t error;
@@ -173,10 +200,7 @@ bool json_read(lua_State *L, const char *text, size_t len, char *message, size_t
         free(copy);
     }
     if (guard->document == NULL) {
-        char *near = strstr(error.text, " near '"); /* quotes the text: not for answers and logs */
-        if (near != NULL)
-            *near = '\0';
-        snprintf(message, size, "%s (line %d, column %d)", error.text, error.line, error.column);
+        snprintf(message, size, "%s (line %d, column %d)", what_is_wrong(&error), error.line, error.column);
         return false;
     }
     push_value(L, guard->document);

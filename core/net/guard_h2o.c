@@ -130,6 +130,26 @@ static bool must_fail(const char *buf, size_t len)
            (len >= sizeof(preface) - 1 && memcmp(buf, preface, sizeof(preface) - 1) == 0);
 }
 
+/* The absolute form of a target (RFC 9112, 3.2.2), which libh2o takes for a path: only its path counts here.
+ */
+static void use_origin_form(const char **path, size_t *len)
+{
+    size_t scheme = *len >= 7 && strncasecmp(*path, "http://", 7) == 0    ? 7
+                    : *len >= 8 && strncasecmp(*path, "https://", 8) == 0 ? 8
+                                                                          : 0;
+    if (scheme == 0 || scheme == *len)
+        return;
+    const char *slash = memchr(*path + scheme, '/', *len - scheme);
+    const char *query = memchr(*path + scheme, '?', *len - scheme);
+    if (slash != NULL && slash != *path + scheme && (query == NULL || slash < query)) {
+        *len -= (size_t)(slash - *path);
+        *path = slash;
+    } else if (slash == NULL && query == NULL) {
+        *path = "/";
+        *len = 1;
+    }
+}
+
 int phr_parse_request(const char *buf, size_t len, const char **method, size_t *method_len, const char **path,
                       size_t *path_len, int *minor_version, struct phr_header *headers, size_t *num_headers,
                       size_t last_len)
@@ -138,6 +158,8 @@ int phr_parse_request(const char *buf, size_t len, const char **method, size_t *
                                  num_headers, last_len);
     bool sound = ret > 0 ? limits_http1(headers, *num_headers, *minor_version)
                          : ret == -2 && len < H2O_MAX_REQLEN; /* of an unfinished one libh2o takes no more */
+    if (sound && ret > 0)
+        use_origin_form(path, path_len);
     if (sound || (ret == -1 && must_fail(buf, len)))
         return ret;
     /* HTTP/1.0 without a header is answered, whatever else came, and closed. */

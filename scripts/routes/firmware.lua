@@ -7,6 +7,9 @@ local schema = require "lib.schema"
 local ABOUT = {
   version = {
     "string", min = 1, max = 50, pattern = "^[^%c]+$", means = "1 to 50 printable characters", optional = true,
+    check = function(value) -- devices have room for so many bytes
+      if #value > 50 then return "must be 50 bytes at most" end
+    end,
   },
   notes = { "string", max = 2000, optional = true },
   signature = { "string", max = 100, optional = true },

@@ -205,7 +205,10 @@ def test_the_working_directory_comes_first(tmp_path, database):
     (tmp_path / "mine/broken.lua").write_text("return {\n")
     assert "broken.lua:2:" in run("check", cwd=tmp_path, code=1).stdout
     (tmp_path / "fine").mkdir()
-    assert "0 files, no problems" in run("check", cwd=tmp_path, OTAD_SCRIPTS="fine").stdout
+    for command in ("check", "test"):  # 0 files, no problems: not what was asked for
+        assert "no scripts there" in run(command, cwd=tmp_path, code=2, OTAD_SCRIPTS="fine").stderr
+    (tmp_path / "fine/one.lua").write_text("return {}\n")
+    assert "1 files, no problems" in run("check", cwd=tmp_path, OTAD_SCRIPTS="fine").stdout
 
 
 # What all have in common
@@ -215,8 +218,10 @@ def test_usage():
     listed = re.findall(r"^  (\w+) ", run("--help").stdout, re.M)
     assert {"serve", "migrate", "check", "test", "user", "keygen", "sign", "version"} <= set(listed)
     for command in listed:
-        if command != "version":
-            assert run(command, "--help").stdout.startswith(f"usage: otad {command}")
+        assert run(command, "--help").stdout.startswith(f"usage: otad {command}")
+        assert run("help", command).stdout == run(command, "--help").stdout
+    assert run("help").stdout == run("--help").stdout
+    wrong_usage("help", "swerve")
     wrong_usage()
     wrong_usage("swerve")
     wrong_usage("version", "now")

@@ -68,6 +68,33 @@ static void test_defaults(void **state)
     config_free(config);
 }
 
+/* The port that conf/up left was taken, whatever the variable said. */
+static void test_ports_of_kept_services(void **state)
+{
+    char *error = NULL, var[512];
+    assert_int_equal(mkdir(scratch_path(*state, "keys"), 0700), 0);
+    scratch_write(*state, "keys/database.url", "postgresql://otad@127.0.0.1:5555/otad?passfile=x\n", 49,
+                  0600);
+    scratch_write(*state, "keys/redis.url", "redis://:p%40@127.0.0.1:6666\n", 29, 0600);
+    snprintf(var, sizeof(var), "%s", ((struct scratch *)*state)->path);
+    setenv("OTAD_VAR", var, 1);
+    struct config *config = config_load(scratch_path(*state, "absent.lua"), NULL, &error);
+    assert_non_null(config);
+    assert_string_equal(config->database_url, "postgresql://otad@127.0.0.1:5555/otad?passfile=x");
+    assert_string_equal(config->redis_url, "redis://:p%40@127.0.0.1:6666");
+    config_free(config);
+    setenv("OTAD_PG_PORT", "1", 1);
+    setenv("OTAD_REDIS_PORT", "2", 1);
+    config = config_load(scratch_path(*state, "absent.lua"), NULL, &error);
+    assert_non_null(config);
+    assert_string_equal(config->database_url, "postgresql://otad@127.0.0.1:1/otad?passfile=x");
+    assert_string_equal(config->redis_url, "redis://:p%40@127.0.0.1:2");
+    config_free(config);
+    unsetenv("OTAD_VAR");
+    unsetenv("OTAD_PG_PORT");
+    unsetenv("OTAD_REDIS_PORT");
+}
+
 static void test_each_key_has_a_variable_and_a_help_of_its_own(void **state)
 {
     size_t count;
@@ -293,6 +320,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_defaults, setup, scratch_teardown),
+        cmocka_unit_test_setup_teardown(test_ports_of_kept_services, setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(test_each_key_has_a_variable_and_a_help_of_its_own, setup,
                                         scratch_teardown),
         cmocka_unit_test_setup_teardown(test_file, setup, scratch_teardown),

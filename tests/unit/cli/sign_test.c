@@ -153,7 +153,11 @@ static void test_sign_refused(void **state)
     assert_int_equal(run(*state, cli_sign, "--key", "none.key", "a.bin"), 1);
     says(err, "none.key: No such file");
     assert_int_equal(run(*state, cli_sign, "--key", "release.key", "--version", "", "a.bin"), 1);
-    says(err, "1 to 128 bytes");
+    says(err, "1 to 50 bytes");
+    assert_int_equal(run(*state, cli_sign, "--key", "release.key", "--version",
+                         "123456789012345678901234567890123456789012345678901", "a.bin"),
+                     1);
+    says(err, "1 to 50 bytes");
     assert_int_equal(run(*state, cli_sign, "--key", "release.key", "--version", "1\n2", "a.bin"), 1);
     assert_string_equal(out, "");
     assert_int_equal(chmod(scratch_path(*state, "release.key"), 0644), 0);

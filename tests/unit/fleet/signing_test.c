@@ -239,8 +239,10 @@ static void test_release_fields(void **state)
     char message[SIGNING_RELEASE_MAX], text[130];
     memset(text, 'v', 129);
     text[129] = '\0';
+    assert_int_equal(signing_release_message(text, "1", SHA, message), 0);
+    text[SIGNING_VERSION_MAX + 1] = '\0';
     assert_int_equal(signing_release_message("esp32", text, SHA, message), 0);
-    text[128] = '\0';
+    text[SIGNING_VERSION_MAX] = '\0';
     assert_int_not_equal(signing_release_message(text, text, SHA, message), 0);
     assert_int_equal(signing_release_message("esp32", "1\n2", SHA, message), 0);
     assert_int_equal(signing_release_message("esp32\n1", "2", SHA, message), 0);

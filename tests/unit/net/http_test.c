@@ -407,6 +407,33 @@ static void test_bodies(void **state)
 }
 
 /* libh2o answered them in a plain text of its own. */
+/* RFC 9112, 3.2.2: a server takes the absolute form, too. */
+static void test_absolute_targets(void **state)
+{
+    static const struct {
+        const char *target;
+        int status;
+    } cases[] = {{"http://elsewhere:8080/text", 200},
+                 {"HTTPS://h/text?a=http://x/", 200},
+                 {"http://h", 0},
+                 {"http://", 0},
+                 {"http:///text", 0},
+                 {"ftp://h/text", 0},
+                 {"http://h?/text", 0}};
+    char request[200];
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        unsigned before = handled;
+        snprintf(request, sizeof(request), "GET %s HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
+                 cases[i].target);
+        take(dial(request, strlen(request)));
+        if (cases[i].status == 200)
+            assert_memory_equal(reply.body, "hello", 5);
+        else
+            assert_int_not_equal(reply.status, 200);
+        assert_in_range(handled - before, 0, 1);
+    }
+}
+
 static void test_heads_that_cannot_be_read(void **state)
 {
     static const char *const heads[] = {
@@ -563,6 +590,7 @@ int main(void)
         CASE(test_tags_are_compared_whole),
         CASE(test_long_tag),
         CASE(test_bodies),
+        CASE(test_absolute_targets),
         CASE(test_heads_that_cannot_be_read),
         CASE(test_answers_that_come_later),
         CASE(test_clients_that_are_gone),
