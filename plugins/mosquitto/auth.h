@@ -19,8 +19,8 @@ void auth_free(struct auth *auth);
 /* Each returns a MOSQ_ERR_*: SUCCESS; AUTH or ACL_DENIED: refused; UNKNOWN: cannot tell now, so the
  * connection is closed without the answer "not authorised", on which some devices would give up. The right
  * word would be "server unavailable" (CONNACK 3, in MQTT 5 0x88), but a plugin has no say in it: for AUTH
- * Mosquitto 2.0.11 sends "not authorised", for everything else it closes without CONNACK (handle_connect.c). A
- * device sees a lost connection, and tries again with its back-off. */
+ * Mosquitto 2.0.11 sends "not authorised", for everything else it closes without CONNACK (handle_connect.c).
+ * A device sees a lost connection, and tries again with its back-off. */
 int auth_connect(struct auth *auth, struct mosquitto *connection, const char *username, const char *password);
 int auth_access(struct auth *auth, struct mosquitto *connection, const struct mosquitto_evt_acl_check *event);
 
