@@ -177,6 +177,13 @@ static const char *what_is_wrong(json_error_t *error)
     }
 }
 
+/* jansson does not always say so: then it says nothing. */
+static bool ran_out_of_memory(const json_error_t *error)
+{
+    enum json_error_code code = json_error_code(error);
+    return code == json_error_unknown || code == json_error_out_of_memory;
+}
+
 bool json_read(lua_State *L, const char *text, size_t len, char *message, size_t size)
 {
     json_error_t error;
@@ -199,6 +206,8 @@ bool json_read(lua_State *L, const char *text, size_t len, char *message, size_t
         guard->document = json_loadb(copy, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
         free(copy);
     }
+    if (guard->document == NULL && ran_out_of_memory(&error))
+        return luaL_error(L, "not enough memory to read JSON");
     if (guard->document == NULL) {
         snprintf(message, size, "%s (line %d, column %d)", what_is_wrong(&error), error.line, error.column);
         return false;
