@@ -134,6 +134,7 @@ class Walk:
         self.otad.faults.arm(name, number, error)
         outcome = self.result()
         fired = self.otad.faults.fired(name)
+        self.caller = self.otad.faults.caller(name)
         self.otad.faults.arm(name, 0, 0)
         self.outcomes.setdefault((name, error), []).append(outcome)
         return outcome, fired
@@ -233,7 +234,9 @@ def test_memory_runs_out_once(request, faulty, actions, action):
             wait_for(faulty.ready, 20)
             if faulty.pid != pid:
                 ended = faulty.crashes()[-1]
-                assert ended["signal"] == signal.SIGABRT, f"{name} no. {number}: {ended}"
+                # A library that does not look what it got ends the process, too: nothing of ours may.
+                assert ended["signal"] == signal.SIGABRT or walk.caller not in ("", "otad"), \
+                    f"{name} no. {number} of {walk.caller}: {ended}"
                 if ended["crashes_in_a_row"] >= 2:
                     time.sleep(2)  # one that always ends at once is not started for ever
             walk.recovers()

@@ -59,10 +59,11 @@ static const char *const names[FUNCTIONS] = {
     "epoll_wait", "poll",      "malloc",     "calloc", "realloc",
 };
 
-struct row { /* 48 bytes, as faults.py reads them */
+struct row { /* 112 bytes, as faults.py reads them */
     char name[16];
     _Atomic uint64_t calls, at, fired;
     int32_t error, unused;
+    char caller[64]; /* of memory: the file of the program or library that asked for it */
 };
 
 static struct row *table; /* NULL: nothing fails */
@@ -287,17 +288,29 @@ extern void *__libc_malloc(size_t size);
 extern void *__libc_calloc(size_t count, size_t size);
 extern void *__libc_realloc(void *block, size_t size);
 
+/* Notes whose call it was that failed, which is at `address`. */
+static void *none(enum function function, const void *address)
+{
+    Dl_info info;
+    int error = errno;
+    const char *file = dladdr(address, &info) != 0 && info.dli_fname != NULL ? info.dli_fname : "";
+    const char *name = strrchr(file, '/');
+    strncpy(table[function].caller, name == NULL ? file : name + 1, sizeof(table->caller) - 1);
+    errno = error;
+    return NULL;
+}
+
 void *malloc(size_t size)
 {
-    return fails(MALLOC) ? NULL : __libc_malloc(size);
+    return fails(MALLOC) ? none(MALLOC, __builtin_return_address(0)) : __libc_malloc(size);
 }
 
 void *calloc(size_t count, size_t size)
 {
-    return fails(CALLOC) ? NULL : __libc_calloc(count, size);
+    return fails(CALLOC) ? none(CALLOC, __builtin_return_address(0)) : __libc_calloc(count, size);
 }
 
 void *realloc(void *block, size_t size)
 {
-    return fails(REALLOC) ? NULL : __libc_realloc(block, size);
+    return fails(REALLOC) ? none(REALLOC, __builtin_return_address(0)) : __libc_realloc(block, size);
 }

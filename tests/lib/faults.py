@@ -10,7 +10,7 @@ import subprocess
 from devices import wait_for
 from system import BUILD, PROGRAM, ROOT, linked_with
 
-ROW = struct.Struct("<16sQQQii")
+ROW = struct.Struct("<16sQQQii64s")
 
 
 class Faults:
@@ -26,7 +26,7 @@ class Faults:
         """Name: (offset, calls, at, fired), as far as the program has named its rows."""
         found = {}
         for offset in range(0, 4096 - ROW.size, ROW.size):
-            name, calls, at, fired, _, _ = ROW.unpack_from(self.map, offset)
+            name, calls, at, fired, _, _, _ = ROW.unpack_from(self.map, offset)
             if name[0] == 0:
                 break
             found[name.rstrip(b"\0").decode()] = (offset, calls, at, fired)
@@ -35,10 +35,14 @@ class Faults:
     def arm(self, name, number, error):
         """The number-th call from now fails with this errno; 0: none."""
         offset = self.rows()[name][0]
-        ROW.pack_into(self.map, offset, name.encode(), 0, number, 0, error, 0)
+        ROW.pack_into(self.map, offset, name.encode(), 0, number, 0, error, 0, b"")
 
     def calls(self, name):
         return self.rows()[name][1]
+
+    def caller(self, name):
+        """The program or library whose call failed."""
+        return ROW.unpack_from(self.map, self.rows()[name][0])[-1].rstrip(b"\0").decode()
 
     def fired(self, name):
         return self.rows()[name][3] != 0
