@@ -4,9 +4,9 @@
 #include <stdint.h>
 #include <string.h>
 
-const char device_statement[] =
-    "select id, device_code, name, chip, tags, status, firmware_version, elf_sha256, last_seen, created_at, "
-    "user_id from devices where id = $1 and (user_id = $2 or $3)";
+const char device_statement[] = "select id, device_code, name, chip, chip_reported, tags, status, "
+                                "firmware_version, elf_sha256, last_seen, created_at, "
+                                "user_id from devices where id = $1 and (user_id = $2 or $3)";
 
 enum kind { INTEGER, TEXT, JSONB, TIME };
 
@@ -14,17 +14,10 @@ static const struct column {
     const char *key; /* with the punctuation before the value */
     enum kind kind;
 } columns[] = {
-    {"{\"id\":", INTEGER},
-    {",\"device_code\":", TEXT},
-    {",\"name\":", TEXT},
-    {",\"chip\":", TEXT},
-    {",\"tags\":", JSONB},
-    {",\"status\":", TEXT},
-    {",\"firmware_version\":", TEXT},
-    {",\"elf_sha256\":", TEXT},
-    {",\"last_seen\":", TIME},
-    {",\"created_at\":", TIME},
-    {",\"user_id\":", INTEGER},
+    {"{\"id\":", INTEGER},     {",\"device_code\":", TEXT},      {",\"name\":", TEXT},
+    {",\"chip\":", TEXT},      {",\"chip_reported\":", TEXT},    {",\"tags\":", JSONB},
+    {",\"status\":", TEXT},    {",\"firmware_version\":", TEXT}, {",\"elf_sha256\":", TEXT},
+    {",\"last_seen\":", TIME}, {",\"created_at\":", TIME},       {",\"user_id\":", INTEGER},
 };
 enum { COLUMNS = sizeof(columns) / sizeof(columns[0]), NUMBER_ROOM = 32, ESCAPED = 6 };
 

@@ -34,7 +34,7 @@ async function getDevice(req, res) {
   if (!Number.isInteger(id) || id < 1 || id > largestId) return problem(res, 404, 'Not Found');
   const { rows } = await pool.query({
     name: 'device',
-    text: `select id, device_code, name, chip, tags, status, firmware_version, elf_sha256, last_seen, created_at,
+    text: `select id, device_code, name, chip, chip_reported, tags, status, firmware_version, elf_sha256, last_seen, created_at,
                   user_id from devices where id = $1 and (user_id = $2 or $3)`,
     values: [id, Number(req.claims.sub), req.claims.role === 'operator'],
   });
