@@ -1,24 +1,5 @@
 /* Power cuts, crashes and bad boots: whatever happens, the old or the new image runs, and the update ends. */
-#include "board.h"
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-static int setup(void **state)
-{
-    *state = malloc(sizeof(struct board));
-    board_init(*state);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    free(*state);
-    return 0;
-}
+#include "board_case.h"
 
 static void run_cut(struct board *board, unsigned step, enum cut cut)
 {
@@ -26,9 +7,7 @@ static void run_cut(struct board *board, unsigned step, enum cut cut)
     board_init(board);
     board->cut_at = step;
     board->cut = cut;
-    board_boot(board);
-    board_offer(board, &spec);
-    board_run(board);
+    start(board, &spec);
 }
 
 /* Counts the durable steps of one undisturbed update. */
