@@ -16,7 +16,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -215,11 +214,9 @@ static bool load_scripts(struct app *app, char **error)
 struct app *app_new(struct config *config, char **error)
 {
     struct app *app = x_new(struct app);
-    struct timespec now;
     char *why = NULL;
     long processors = sysconf(_SC_NPROCESSORS_ONLN);
-    clock_gettime(CLOCK_REALTIME, &now);
-    app->started_at = (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+    app->started_at = clock_unix();
     app->config = config;
     app->services.config = config;
     app->services.app = app;

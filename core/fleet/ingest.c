@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum {
     RETRY = 500,          /* ms after a write that failed */
@@ -17,13 +16,6 @@ enum {
 };
 
 static const char *const kinds[] = {"status", "logs", "other"}; /* by enum mqtt_kind */
-
-double ingest_now(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
-}
 
 void pace_want(struct ingest *ingest, struct pace *pace)
 {
@@ -122,7 +114,7 @@ static struct entry *entry_for(struct ingest *ingest, int32_t device)
 
 void ingest_forget_idle(struct ingest *ingest)
 {
-    double before = ingest_now() - IDLE;
+    double before = clock_unix() - IDLE;
     if (clock_ms() < ingest->last_evicted + IDLE * 1000)
         return;
     ingest->last_evicted = clock_ms();

@@ -56,7 +56,7 @@ static bool put_fields(struct pg_array *column, const struct entry *entry)
 static bool gather(struct ingest *ingest)
 {
     struct pg_array *column = ingest->telemetry.column;
-    double length = (double)ingest->options.window / 1000, now = ingest_now();
+    double length = (double)ingest->options.window / 1000, now = clock_unix();
     size_t rows = 0;
     for (int i = 0; i < TELEMETRY_COLUMNS; i++)
         pg_array_begin(&column[i]);

@@ -81,8 +81,6 @@ struct ingest {
     struct metrics_series *lag, *surplus, *nested, *outside, *old_wills, *refused;
 };
 
-double ingest_now(void); /* Unix s */
-
 /* ingest.c */
 void pace_want(struct ingest *ingest, struct pace *pace); /* there is something to write */
 void pace_begin(struct pace *pace);

@@ -131,7 +131,7 @@ static void on_row(struct ingest *ingest, const PGresult *result, int row)
 
 static void on_committed(struct ingest *ingest, const PGresult *result)
 {
-    double now = ingest_now();
+    double now = clock_unix();
     /* Rows first: what is due is judged by what was pending. */
     for (int row = 0; row < PQntuples(result); row++)
         on_row(ingest, result, row);

@@ -4,7 +4,6 @@
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum { ID_LEN = 16, MARGIN = 60000 }; /* ms a token may outlive its exp elsewhere: clocks differ */
 
@@ -13,7 +12,7 @@ enum { ID_LEN = 16, MARGIN = 60000 }; /* ms a token may outlive its exp elsewher
 struct entry {
     unsigned char id[ID_LEN];
     uint64_t until; /* clock_ms(); 0: empty */
-    int64_t wall;   /* Unix ms */
+    double wall;    /* clock_unix() */
 };
 
 /* Open addressing; UUIDs are random, so their bytes are the hash. */
@@ -38,14 +37,7 @@ void revocations_free(struct revocations *revocations)
     free(revocations);
 }
 
-static int64_t wall_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
-static bool holds(const struct entry *entry, uint64_t now, int64_t wall)
+static bool holds(const struct entry *entry, uint64_t now, double wall)
 {
     return entry->until != 0 && (entry->until > now || entry->wall > wall);
 }
@@ -73,7 +65,7 @@ static void rebuild(struct revocations *revocations)
     struct entry *old = revocations->table;
     size_t old_room = revocations->room, alive = 0;
     uint64_t now = clock_ms();
-    int64_t wall = wall_ms();
+    double wall = clock_unix();
     for (size_t i = 0; i < old_room; i++)
         alive += holds(&old[i], now, wall);
     while (alive * 4 >= revocations->room)
@@ -98,12 +90,12 @@ void revocations_add(struct revocations *revocations, const char *sid)
     revocations->count += entry->until == 0;
     memcpy(entry->id, id, ID_LEN);
     entry->until = clock_ms() + revocations->life;
-    entry->wall = wall_ms() + (int64_t)revocations->life;
+    entry->wall = clock_unix() + (double)revocations->life / 1000;
 }
 
 bool revocations_has(const struct revocations *revocations, const char *sid)
 {
     unsigned char id[ID_LEN];
     return revocations->count != 0 && parse_id(sid, id) &&
-           holds(slot_of(revocations, id), clock_ms(), wall_ms());
+           holds(slot_of(revocations, id), clock_ms(), clock_unix());
 }

@@ -4,7 +4,6 @@
 #include "io/mqtt_private.h"
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum {
     LOOK_AGAIN = 4, /* ms between looks into an inbox in use */
@@ -122,12 +121,10 @@ int mqtt_on_arrived(void *context, char *topic, int topic_len, MQTTAsync_message
 {
     struct mqtt *mqtt = context;
     size_t len = (size_t)arrived->payloadlen, copied = len > MQTT_PAYLOAD ? 0 : len;
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
 
     struct mqtt_message *message = x_alloc(sizeof(*message) + copied + 1);
     message->mqtt = mqtt;
-    message->at = (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+    message->at = clock_unix();
     /* A topic with a NUL in it is longer than it looks, and no device's. */
     bool plain = topic_len == 0 || strlen(topic) == (size_t)topic_len;
     message->kind = plain ? parse_topic(topic, &message->device) : MQTT_OTHER;

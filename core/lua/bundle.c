@@ -1,5 +1,6 @@
 #include "lua/bundle.h"
 #include "base/mem.h"
+#include "net/timer.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -8,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { LARGEST_FILE = 256 * 1024, MOST_FILES = 1000, DEEPEST = 4 };
@@ -114,7 +114,6 @@ static void name_revision(struct bundle *bundle)
 struct bundle *bundle_read(const char *directory, char **error)
 {
     struct bundle *bundle = x_new(struct bundle);
-    struct timespec now;
     atomic_init(&bundle->refs, 1);
     size_t len = strlen(directory), start;
     while (len > 1 && directory[len - 1] == '/')
@@ -129,8 +128,7 @@ struct bundle *bundle_read(const char *directory, char **error)
         return NULL;
     }
     qsort(bundle->files, bundle->count, sizeof(bundle->files[0]), by_name);
-    clock_gettime(CLOCK_REALTIME, &now);
-    bundle->read_at = (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+    bundle->read_at = clock_unix();
     name_revision(bundle);
     return bundle;
 }

@@ -1,5 +1,6 @@
 /* now(), time.rfc3339(seconds), time.parse(text) */
 #include "lua/modules.h"
+#include "net/timer.h"
 #include <ctype.h>
 #include <math.h>
 #include <stdbool.h>
@@ -11,9 +12,7 @@ static const lua_Number FIRST = -30610224000, LAST = 253402300799; /* years 1000
 
 static int now(lua_State *L)
 {
-    struct timespec time;
-    clock_gettime(CLOCK_REALTIME, &time);
-    lua_pushnumber(L, (lua_Number)time.tv_sec + (lua_Number)time.tv_nsec / 1e9);
+    lua_pushnumber(L, clock_unix());
     return 1;
 }
 

@@ -15,6 +15,7 @@ struct timer {
 };
 
 uint64_t clock_ms(void); /* monotonic */
+double clock_unix(void); /* Unix seconds, by the wall clock, which may be set */
 
 struct timers *timers_new(void);
 void timers_free(struct timers *timers);
