@@ -389,7 +389,7 @@ static void start_connect(struct pg_connection *connection)
     snprintf(session, sizeof(session), "-c statement_timeout=%llu -c timezone=UTC -c datestyle=ISO",
              (unsigned long long)connection->options->timeout);
     /* A listener hears nothing for hours: keepalives tell whether anybody is there. */
-    const char *const names[] = {"dbname",           "application_name",
+    const char *const names[] = {"dbname",           "fallback_application_name",
                                  "options",          "tcp_user_timeout",
                                  "keepalives_idle",  "keepalives_interval",
                                  "keepalives_count", NULL};
