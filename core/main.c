@@ -1,5 +1,6 @@
 /* otad: one binary, one subcommand at a time. `otad serve` is wired in cli/app.c and cli/parts.c. */
 #include "cli/cli.h"
+#include "policy/host.h"
 #include <sodium.h>
 #include <stdio.h>
 #include <string.h>
@@ -30,13 +31,16 @@ static const struct {
     {"keygen", "make an Ed25519 key pair", cli_keygen},
     {"sign", "sign a firmware image for release", cli_sign},
     {"version", "print the version", print_version},
+    {"policy-host", NULL, host_main}, /* not for people: the server starts it */
 };
 
 static void print_usage(FILE *out)
 {
     fputs("usage: otad COMMAND [ARGUMENTS]\n\n", out);
-    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
-        fprintf(out, "  %-8s %s\n", commands[i].name, commands[i].help);
+    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+        if (commands[i].help != NULL)
+            fprintf(out, "  %-8s %s\n", commands[i].name, commands[i].help);
+    }
     fputs("\notad COMMAND --help tells more.\n", out);
 }
 

@@ -129,8 +129,8 @@ static void merge(lua_State *L, int from, int into, lua_Integer low, lua_Integer
     }
 }
 
-/* Sorts 1..count of the table at `list`, stably: what equals keeps its order on every machine and in every run,
- * which Lua's own does not promise. The list and the scratch made here end at the top of the stack. */
+/* Sorts 1..count of the table at `list`, stably: what equals keeps its order on every machine and in every
+ * run, which Lua's own does not promise. The list and the scratch made here end at the top of the stack. */
 static void sort_list(lua_State *L, int list, lua_Integer count, int less, bool keys)
 {
     lua_settop(L, list);
@@ -283,7 +283,10 @@ void confine_open(lua_State *L, lua_CFunction require)
     static const struct {
         const char *name;
         void (*open)(lua_State *L);
-    } libraries[] = {{"string", open_string}, {"table", open_table}, {"math", open_math}, {"utf8", open_utf8}};
+    } libraries[] = {{"string", open_string},
+                     {"table", open_table},
+                     {"math", open_math},
+                     {"utf8", open_utf8}};
     luaL_requiref(L, "_G", luaopen_base, 0);
     lua_newtable(L);
     for (const char *const *name = base_functions; *name != NULL; name++) {

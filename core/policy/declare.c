@@ -4,6 +4,7 @@
 #include "policy/nearest.h"
 #include <lauxlib.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,27 +23,32 @@ struct field {
 };
 
 static const struct field stage_fields[] = {{"name", TEXT, .fallback = ""},
-                                            {"share", NUMBER, 0, 1},
-                                            {"soak", DURATION, 0, 365 * DAY, "0"},
+                                            {"share", NUMBER, .most = 1},
+                                            {"soak", DURATION, .most = 365 * DAY, .fallback = "0"},
                                             {0}};
-static const struct field rate_fields[] = {{"per_minute", NUMBER, 0, 1e6}, {"growth", NUMBER, 0, 1000, "1"}, {0}};
-static const struct field retry_fields[] = {{"max", INTEGER, 0, 100, "2"},
-                                            {"after", DURATION, 1, 30 * DAY, "600"},
+static const struct field rate_fields[] = {{"per_minute", NUMBER, .most = 1e6},
+                                           {"growth", NUMBER, .most = 1000, .fallback = "1"},
+                                           {0}};
+static const struct field retry_fields[] = {{"max", INTEGER, .most = 100, .fallback = "2"},
+                                            {"after", DURATION, .least = 1, .most = 30 * DAY,
+                                             .fallback = "600"},
                                             {0}};
-static const struct field spread_fields[] = {{"tag", TEXT}, {"concurrency", INTEGER, 1, 1e6}, {0}};
+static const struct field spread_fields[] = {{"tag", .kind = TEXT},
+                                             {"concurrency", INTEGER, .least = 1, .most = 1e6},
+                                             {0}};
 static const struct field policy_fields[] = {
     {"stages", STAGES, .fallback = "[{\"name\":\"all\",\"share\":1,\"soak\":0}]", .fields = stage_fields},
     {"rate", OBJECT, .fallback = "null", .fields = rate_fields},
-    {"concurrency", INTEGER, 1, 1e6, "500"},
-    {"timeout", DURATION, 1, 30 * DAY, "null"},
+    {"concurrency", INTEGER, .least = 1, .most = 1e6, .fallback = "500"},
+    {"timeout", DURATION, .least = 1, .most = 30 * DAY, .fallback = "null"},
     {"retry", OBJECT, .fallback = "{\"max\":2,\"after\":600}", .fields = retry_fields},
     {"spread", OBJECT, .fallback = "null", .fields = spread_fields},
-    {"priority", INTEGER, -1000, 1000, "0"},
+    {"priority", INTEGER, .least = -1000, .most = 1000, .fallback = "0"},
     {"from", TEXTS, .fallback = "[]"},
     {"steps", TEXTS, .fallback = "[]"},
     {"downgrade", BOOLEAN, .fallback = "false"},
-    {"max_failure", NUMBER, 0, 1, "0.05"},
-    {"vanish_after", DURATION, 1, 365 * DAY, "null"},
+    {"max_failure", NUMBER, .most = 1, .fallback = "0.05"},
+    {"vanish_after", DURATION, .least = 1, .most = 365 * DAY, .fallback = "null"},
     {"admit", FUNCTION, .fallback = "false"},
     {"advance", FUNCTION, .fallback = "false"},
     {0}};
@@ -293,8 +299,7 @@ static void find_unknown(struct reading *reading, const struct field *fields, co
     for (lua_pushnil(L); lua_next(L, -2) != 0; lua_pop(L, 1)) {
         const char *const *name = names;
         if (lua_type(L, -2) != LUA_TSTRING) {
-            complain(reading, path,
-                     x_printf("%s has named fields only", *path == '\0' ? "a policy" : path));
+            complain(reading, path, x_printf("%s has named fields only", *path == '\0' ? "a policy" : path));
             continue;
         }
         const char *key = lua_tostring(L, -2);

@@ -139,9 +139,9 @@ static void open_table(struct scan *scan)
         const struct frame *frame = &scan->frames[scan->depth - 1];
         snprintf(name, sizeof(name), "%d", frame->commas - frame->named + 1);
     }
-    int n = *name == '\0' ? 0
-                          : snprintf(scan->path + len, sizeof(scan->path) - len, "%s%s", len == 0 ? "" : ".",
-                                     name);
+    int n = *name == '\0'
+                ? 0
+                : snprintf(scan->path + len, sizeof(scan->path) - len, "%s%s", len == 0 ? "" : ".", name);
     if (scan->depth == DEEPEST || n < 0 || len + (size_t)n >= sizeof(scan->path)) {
         scan->at = scan->end; /* nobody writes declarations like this */
         return;

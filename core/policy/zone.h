@@ -1,5 +1,6 @@
-/* Time zones for ctx.hour and ctx.weekday: IANA names, read from compiled files (TZif, RFC 8536) by a function of
- * the caller's, since the process of policies may open none. Kept once read; not thread-safe: one owner. */
+/* Time zones for ctx.hour and ctx.weekday: IANA names, read from compiled files (TZif, RFC 8536) by a
+ * function of the caller's, since the process of policies may open none. Kept once read; not thread-safe: one
+ * owner. */
 #pragma once
 #include "base/buffer.h"
 #include <stdbool.h>

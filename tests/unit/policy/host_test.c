@@ -1,0 +1,288 @@
+/* This program is its own process of policies, as otad is: main() takes the subcommand. */
+#include "hostile.h"
+#include "lab.h"
+#include "policy/host.h"
+#include <dirent.h>
+#include <pthread.h>
+#include <signal.h>
+#include <unistd.h>
+
+/* The contract's bound; sanitizers, and a machine where everything else builds, take their time. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+enum { SANITIZED = 1, BOUND = 2000, LOADS = 40 };
+#else
+enum { SANITIZED = 0, BOUND = 100, LOADS = 40 };
+#endif
+
+static int setup(void **state)
+{
+    *state = host_new();
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    host_free(*state);
+    return 0;
+}
+
+static struct policy_verdict admit(struct host *host, const char *text, const char *device)
+{
+    struct policy_library libraries[LAB_LIBRARIES];
+    struct policy_source source = lab_source(text, libraries);
+    struct policy_text argument = TEXT(device);
+    struct policy_verdict verdict;
+    host_admit(host, &source, &lab_moment, &argument, 1, &verdict);
+    return verdict;
+}
+
+static struct policy_verdict advance(struct host *host, const char *text)
+{
+    struct policy_library libraries[LAB_LIBRARIES];
+    struct policy_source source = lab_source(text, libraries);
+    struct policy_verdict verdict;
+    host_advance(host, &source, &lab_moment, TEXT(stats_json), &verdict);
+    return verdict;
+}
+
+static void test_answers(void **state)
+{
+    struct policy_verdict verdict = admit(*state, canary, device_json);
+    assert_int_equal(verdict.answer, POLICY_OFFER);
+    assert_int_equal(verdict.line, 15);
+    verdict = admit(*state, canary, "{\"telemetry\": {\"battery\": 3}}");
+    assert_int_equal(verdict.answer, POLICY_HOLD);
+    assert_string_equal(verdict.reason, "battery below 30 %");
+    assert_int_equal(advance(*state, canary).answer, POLICY_ADVANCE);
+    assert_int_equal(advance(*state, "return {}").answer, POLICY_DEFAULT);
+    verdict =
+        admit(*state, "return { admit = function() return require('lib.policy.good').say() end }", "{}");
+    assert_string_equal(verdict.file, "scripts/lib/policy/good.lua");
+    verdict = admit(*state, "return { admit = function() return 'hold', nil, { again = 90 } end }", "{}");
+    assert_true(verdict.again == 90);
+    assert_int_equal(host_counts(*state).started, 1);
+}
+
+static void test_load(void **state)
+{
+    struct policy_library libraries[LAB_LIBRARIES];
+    struct policy_source source = lab_source("return { rate = { per_minute = 60 } }", libraries);
+    struct buffer json = {0};
+    assert_true(host_load(*state, &source, &json));
+    assert_non_null(strstr(buffer_text(&json), "{\"problems\":[],\"declaration\":{\"stages\":["));
+    assert_non_null(strstr(buffer_text(&json), "\"rate\":{\"per_minute\":60,\"growth\":1}"));
+    json.len = 0;
+    source = lab_source("return {\n  rat = {} }", libraries);
+    assert_false(host_load(*state, &source, &json));
+    assert_string_equal(
+        buffer_text(&json),
+        "{\"problems\":[{\"file\":\"scripts/policies/test.lua\",\"line\":2,\"severity\":\"error\","
+        "\"message\":\"unknown field rat (did you mean rate?)\"}],\"declaration\":null}");
+    json.len = 0;
+    source = lab_source("local x = ('a'):rep(30000):find(('.-'):rep(30) .. 'b') return {}", libraries);
+    assert_false(host_load(*state, &source, &json));
+    assert_non_null(strstr(buffer_text(&json), "ran longer than 10 ms"));
+    buffer_free(&json);
+    struct policy_verdict verdict = admit(*state, "return {\n  rat = {} }", "{}");
+    assert_true(verdict.failed);
+    assert_int_equal(verdict.line, 2);
+    assert_string_equal(verdict.reason, "the policy does not load: unknown field rat (did you mean rate?)");
+    assert_int_equal(admit(*state, canary, device_json).answer, POLICY_OFFER);
+}
+
+/* More policies than there is room for. */
+static void test_many_policies(void **state)
+{
+    for (int round = 0; round < 2; round++) {
+        for (int i = 0; i < LOADS; i++) {
+            char text[80], reason[16];
+            snprintf(text, sizeof(text), "return { admit = function() return 'hold', '%d' end }", i);
+            snprintf(reason, sizeof(reason), "%d", i);
+            assert_string_equal(admit(*state, text, "{}").reason, reason);
+        }
+    }
+    assert_int_equal(host_counts(*state).started, 1);
+}
+
+/* Each script of THREATS' list, in admit and in advance: it holds, says why, and the next call works in time.
+ */
+static void test_hostile(void **state)
+{
+    for (size_t i = 0; i < HOSTILE; i++) {
+        char *text = x_printf("return { admit = function()\n%s\nend, advance = function()\n%s\nend }",
+                              hostile[i].body, hostile[i].body);
+        for (int round = 0; round < 2; round++) {
+            double began = lab_ms();
+            struct policy_verdict verdict =
+                round == 0 ? admit(*state, text, device_json) : advance(*state, text);
+            double ended = lab_ms();
+            struct policy_verdict next = admit(*state, canary, device_json);
+            if (verdict.answer != POLICY_HOLD || !verdict.failed || *verdict.reason == '\0' ||
+                ended - began > 10 * BOUND)
+                fail_msg("%s: %d %s, %.0f ms", hostile[i].body, verdict.failed, verdict.reason,
+                         ended - began);
+            if (next.answer != POLICY_OFFER || lab_ms() - ended > BOUND)
+                fail_msg("after %s: %s, %.0f ms", hostile[i].body, next.reason, lab_ms() - ended);
+        }
+        free(text);
+    }
+    assert_int_equal(host_counts(*state).crashed, 0);
+    assert_true(host_counts(*state).overran >= 8);
+}
+
+static const char hangs_for_some[] =
+    "return { admit = function(device)\n"
+    "  if device.hang then return ('a'):rep(30000):find(('.-'):rep(30) .. 'b') end\n"
+    "  return 'hold', device.id .. '' end }";
+
+/* The culprits are exactly those that hang; all others get their own answers. */
+static void test_batch(void **state)
+{
+    enum { COUNT = 500 };
+    struct policy_library libraries[LAB_LIBRARIES];
+    struct policy_source source = lab_source(hangs_for_some, libraries);
+    struct policy_text devices[COUNT];
+    struct policy_verdict *verdicts = x_alloc(COUNT * sizeof(*verdicts));
+    for (int i = 0; i < COUNT; i++) {
+        char *text =
+            x_printf("{\"id\": %d, \"hang\": %s}", i, i == 0 || i == 250 || i == 499 ? "true" : "false");
+        devices[i] = TEXT(text);
+    }
+    host_admit(*state, &source, &lab_moment, devices, COUNT, verdicts);
+    for (int i = 0; i < COUNT; i++) {
+        bool hung = i == 0 || i == 250 || i == 499;
+        char reason[16];
+        snprintf(reason, sizeof(reason), "%d", i);
+        assert_int_equal(verdicts[i].answer, POLICY_HOLD);
+        assert_int_equal(verdicts[i].failed, hung);
+        assert_string_equal(verdicts[i].reason, hung ? "ran longer than 10 ms" : reason);
+        free((char *)devices[i].text);
+    }
+    assert_int_equal(host_counts(*state).overran, 3);
+    free(verdicts);
+}
+
+/* A policy that hangs for everybody does not hold the caller for long. */
+static void test_all_hang(void **state)
+{
+    enum { COUNT = 100 };
+    struct policy_library libraries[LAB_LIBRARIES];
+    struct policy_source source = lab_source(hangs_for_some, libraries);
+    struct policy_text devices[COUNT];
+    struct policy_verdict *verdicts = x_alloc(COUNT * sizeof(*verdicts));
+    for (int i = 0; i < COUNT; i++)
+        devices[i] = TEXT("{\"hang\": true}");
+    double began = lab_ms();
+    host_admit(*state, &source, &lab_moment, devices, COUNT, verdicts);
+    if (lab_ms() - began > 40 * BOUND)
+        fail_msg("%.0f ms", lab_ms() - began);
+    assert_true(verdicts[0].failed);
+    for (int i = 8; i < COUNT; i++) {
+        assert_int_equal(verdicts[i].answer, POLICY_HOLD);
+        assert_false(verdicts[i].failed);
+        assert_true(verdicts[i].again == 1);
+    }
+    free(verdicts);
+}
+
+static void test_time_zones(void **state)
+{
+    static const char text[] =
+        "return { admit = function(d, r, ctx) return 'hold', ctx.hour .. ' ' .. ctx.weekday end }";
+    assert_string_equal(admit(*state, text, "{\"tags\": {\"timezone\": \"Asia/Tokyo\"}}").reason, "9 4");
+    assert_string_equal(admit(*state, text, "{\"tags\": {\"timezone\": \"Asia/Tokyo\"}}").reason, "9 4");
+    assert_string_equal(admit(*state, text, "{}").reason, "0 4");
+    assert_string_equal(admit(*state, text, "{\"tags\": {\"timezone\": \"Mars/Base\"}}").reason,
+                        "line 1: the device's tag timezone: there is no time zone 'Mars/Base'");
+}
+
+static pid_t child(void)
+{
+    char path[64], text[32] = "";
+    snprintf(path, sizeof(path), "/proc/self/task/%d/children", (int)getpid());
+    FILE *file = fopen(path, "r");
+    if (file == NULL || fgets(text, sizeof(text), file) == NULL)
+        *text = '\0';
+    if (file != NULL)
+        fclose(file);
+    return (pid_t)atoi(text);
+}
+
+/* It has nothing that is worth stealing. */
+static void test_bare_process(void **state)
+{
+    assert_int_equal(admit(*state, canary, device_json).answer, POLICY_OFFER);
+    char path[64], text[4096];
+    int descriptors = 0;
+    pid_t pid = child();
+    assert_true(pid > 0);
+    snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
+    DIR *directory = opendir(path);
+    assert_non_null(directory);
+    for (struct dirent *entry; (entry = readdir(directory)) != NULL;)
+        descriptors += *entry->d_name != '.';
+    closedir(directory);
+    snprintf(path, sizeof(path), "/proc/%d/environ", (int)pid);
+    FILE *file = fopen(path, "r");
+    assert_int_equal(fread(text, 1, sizeof(text), file), 0);
+    fclose(file);
+    if (SANITIZED)
+        return;
+    assert_int_equal(descriptors, 1);
+    snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+    file = fopen(path, "r");
+    text[fread(text, 1, sizeof(text) - 1, file)] = '\0';
+    fclose(file);
+    assert_non_null(strstr(text, "Seccomp:\t2"));
+    assert_non_null(strstr(text, "NoNewPrivs:\t1"));
+}
+
+static void test_killed_while_idle(void **state)
+{
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(admit(*state, canary, device_json).answer, POLICY_OFFER);
+        kill(child(), SIGKILL);
+        usleep(20000);
+    }
+    assert_int_equal(advance(*state, canary).answer, POLICY_ADVANCE);
+    assert_int_equal(host_counts(*state).crashed, 3);
+}
+
+static void *ask_often(void *arg)
+{
+    for (int i = 0; i < 50; i++) {
+        struct policy_verdict verdict = admit(arg, i % 2 == 0 ? canary : hangs_for_some, device_json);
+        assert_false(verdict.failed);
+    }
+    return NULL;
+}
+
+static void test_threads(void **state)
+{
+    pthread_t threads[4];
+    assert_int_equal(admit(*state, canary, device_json).answer, POLICY_OFFER); /* it ends with this thread */
+    for (int i = 0; i < 4; i++)
+        pthread_create(&threads[i], NULL, ask_often, *state);
+    for (int i = 0; i < 4; i++)
+        pthread_join(threads[i], NULL);
+    assert_int_equal(host_counts(*state).started, 1);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_answers, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_load, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_many_policies, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_hostile, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_batch, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_all_hang, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_time_zones, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_bare_process, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_killed_while_idle, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_threads, setup, teardown),
+    };
+    if (argc == 2 && strcmp(argv[1], "policy-host") == 0)
+        return host_main(argc - 1, argv + 1);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
