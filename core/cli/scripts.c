@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "cli/cli.h"
 #include "lua/loader.h"
+#include "policy/shelf.h"
 #include <getopt.h>
 #include <lauxlib.h>
 #include <stdio.h>
@@ -98,6 +99,7 @@ static bool load(struct session *session, const char *directory)
         goto fail;
     }
     session->generation = loader_load(&session->runtime, session->bundle, &session->problems);
+    shelf_check(session->bundle, &session->problems);
     return true;
 fail:
     fprintf(stderr, "otad: %s\n", error);

@@ -39,8 +39,9 @@ struct generation *loader_load(struct runtime *runtime, struct bundle *bundle, s
     generation->drop = drop;
     bool ok = generation_call(generation, open_state, NULL, "", problems);
     for (size_t i = 0; ok && i < bundle->count; i++) {
-        /* After one broken file the others are still looked at: all problems show at once. */
-        if (!bundle_is_test(&bundle->files[i]))
+        /* After one broken file the others are still looked at: all problems show at once. Policies are none
+         * of ours: they run confined, and one that is broken stops no other script (policy/shelf). */
+        if (!bundle_is_test(&bundle->files[i]) && strncmp(bundle->files[i].name, "policies/", 9) != 0)
             generation_call(generation, load_file, &bundle->files[i], bundle->files[i].path, problems);
     }
     if (problems->count != 0) {

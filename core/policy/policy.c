@@ -309,7 +309,9 @@ struct policy *policy_load(struct policies *policies, const struct policy_source
     struct load load = {.source = source, .problems = problems};
     size_t before = problems->count;
     if (!name_is_sound(source->name)) {
-        problems_add(problems, "", 0, "a policy's name has 1 to 32 letters, digits, - and _");
+        char *file = x_printf("scripts/policies/%.80s.lua", source->name);
+        problems_add(problems, file, 0, "a policy's name has 1 to 32 letters, digits, - and _");
+        free(file);
         return NULL;
     }
     struct policy *policy = load.policy = x_new(struct policy);

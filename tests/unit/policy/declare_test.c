@@ -154,7 +154,7 @@ static void test_lines(void **state)
         int line;
     } cases[] = {{"stages.1.share", 5}, {"stages.2.soak", 7}, {"stages.3.soak", 4},   {"concurrency", 16},
                  {"spread", 16},        {"spread.tag", 18},   {"spread.nothing", 16}, {"admit", 11},
-                 {"timeout", 10},        {"retry", 10}};
+                 {"timeout", 10},       {"retry", 10}};
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         int line = lines_find(text, strlen(text), cases[i].path);
         if (line != cases[i].line)

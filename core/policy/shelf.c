@@ -1,0 +1,52 @@
+#include "policy/shelf.h"
+#include "base/mem.h"
+#include <stdlib.h>
+#include <string.h>
+
+static const char policies_folder[] = "policies/", library_folder[] = "lib/policy/";
+
+static const char *below(const struct bundle_file *file, const char *folder)
+{
+    size_t len = strlen(folder);
+    return strncmp(file->name, folder, len) == 0 && !bundle_is_test(file) ? file->name + len : NULL;
+}
+
+struct shelf shelf_of(const struct bundle *bundle)
+{
+    struct shelf shelf = {.libraries = x_alloc((bundle->count + 1) * sizeof(*shelf.libraries))};
+    for (size_t i = 0; i < bundle->count; i++) {
+        const struct bundle_file *file = &bundle->files[i];
+        if (below(file, library_folder) != NULL)
+            shelf.libraries[shelf.library_count++] =
+                (struct policy_library){file->name, {file->text, file->len}};
+    }
+    return shelf;
+}
+
+void shelf_free(struct shelf *shelf)
+{
+    free(shelf->libraries);
+    *shelf = (struct shelf){0};
+}
+
+bool shelf_policy(const struct shelf *shelf, const struct bundle_file *file, struct policy_source *source)
+{
+    const char *name = below(file, policies_folder);
+    if (name == NULL)
+        return false;
+    *source = (struct policy_source){name, {file->text, file->len}, shelf->libraries, shelf->library_count};
+    return true;
+}
+
+void shelf_check(const struct bundle *bundle, struct problems *problems)
+{
+    struct policies policies = {.zones = zones_new(zones_load_file, NULL)};
+    struct shelf shelf = shelf_of(bundle);
+    struct policy_source source;
+    for (size_t i = 0; i < bundle->count; i++) {
+        if (shelf_policy(&shelf, &bundle->files[i], &source))
+            policy_free(policy_load(&policies, &source, problems));
+    }
+    shelf_free(&shelf);
+    zones_free(policies.zones);
+}
