@@ -1,19 +1,20 @@
 /* How long a policy takes to answer.
  *
- *   bench-policy [FILE.lua]
+ *   bench-policy [DIRECTORY NAME]
  *
- * Asks the policy of CONTRACT, section 5, or that of a file which needs no library, about a device as the
- * server words it: in this process, call by call; and through the process of policies, in batches of 500, one
- * by one, and after a device whose call had to be ended from outside. Prints one line of JSON. It is its own
+ * Asks the sample policy, or one of the scripts in DIRECTORY, about a device as the server words it: in this
+ * process, call by call; and through the process of policies, in batches of 500, one by one, and after a
+ * device whose call had to be ended from outside. Prints one line of JSON, in microseconds. It is its own
  * process of policies. */
 #include "../unit/policy/samples.h"
 #include "base/mem.h"
 #include "policy/host.h"
+#include "policy/shelf.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
-enum { CALLS = 50000, BATCHES = 100, BATCH = 500, ALONE = 2000, HANGS = 20, LARGEST = 64 * 1024 };
+enum { CALLS = 50000, BATCHES = 100, BATCH = 500, ALONE = 2000, HANGS = 20 };
 
 static const char hanging[] =
     "return { admit = function() return ('a'):rep(30000):find(('.-'):rep(30) .. 'b') end }";
@@ -111,19 +112,20 @@ static void through_host(const struct policy_source *source, const struct policy
 
 int main(int argc, char **argv)
 {
-    static char text[LARGEST + 1];
     struct policy_source source = {.name = "bench", .source = TEXT(canary)};
     struct policy_moment moment = {.rollout = TEXT(rollout_json), .now = 1767225600};
     if (argc == 2 && strcmp(argv[1], "policy-host") == 0)
         return host_main(argc - 1, argv + 1);
-    if (argc == 2) {
-        FILE *file = fopen(argv[1], "r");
-        if (file == NULL) {
-            perror(argv[1]);
+    if (argc == 3) {
+        char *error, *name = x_printf("policies/%s", argv[2]);
+        struct bundle *bundle = bundle_read(argv[1], &error);
+        const struct bundle_file *file = bundle == NULL ? NULL : bundle_find(bundle, name);
+        struct shelf shelf;
+        if (file == NULL || (shelf = shelf_of(bundle), !shelf_policy(&shelf, file, &source))) {
+            fprintf(stderr, "bench-policy: there is no %s/%s.lua\n", argv[1], name);
             return 2;
         }
-        source.source = (struct policy_text){text, fread(text, 1, LARGEST, file)};
-        fclose(file);
+        free(name);
     }
     double *took = x_alloc(CALLS * sizeof(*took));
     putchar('{');

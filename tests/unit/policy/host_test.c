@@ -7,7 +7,8 @@
 #include <signal.h>
 #include <unistd.h>
 
-/* The contract's bound; sanitizers, and a machine where everything else builds, take their time. */
+/* ms that the next call may take, whatever the one before did; sanitizers, and a machine where everything
+ * else builds, take their time. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 enum { SANITIZED = 1, BOUND = 2000, LOADS = 40 };
 #else
@@ -104,7 +105,7 @@ static void test_many_policies(void **state)
     assert_int_equal(host_counts(*state).started, 1);
 }
 
-/* Each script of THREATS' list, in admit and in advance: it holds, says why, and the next call works in time.
+/* Each hostile script, in admit and in advance: it holds, says why, and the next call works in time.
  */
 static void test_hostile(void **state)
 {
@@ -182,6 +183,28 @@ static void test_all_hang(void **state)
         assert_false(verdicts[i].failed);
         assert_true(verdicts[i].again == 1);
     }
+    free(verdicts);
+}
+
+/* Nor does one that takes all of its time for everybody. */
+static void test_all_slow(void **state)
+{
+    enum { COUNT = 600 };
+    struct policy_library libraries[LAB_LIBRARIES];
+    struct policy_source source =
+        lab_source("return { admit = function() while true do end end }", libraries);
+    struct policy_text devices[COUNT];
+    struct policy_verdict *verdicts = x_alloc(COUNT * sizeof(*verdicts));
+    for (int i = 0; i < COUNT; i++)
+        devices[i] = TEXT("{}");
+    double began = lab_ms();
+    host_admit(*state, &source, &lab_moment, devices, COUNT, verdicts);
+    assert_in_range((long)(lab_ms() - began), 1900, 2000 + 10 * BOUND);
+    assert_true(verdicts[0].failed);
+    assert_string_equal(verdicts[0].reason, "line 1: ran longer than 10 ms");
+    assert_false(verdicts[COUNT - 1].failed);
+    assert_int_equal(verdicts[COUNT - 1].answer, POLICY_HOLD);
+    assert_int_equal(admit(*state, canary, device_json).answer, POLICY_OFFER);
     free(verdicts);
 }
 
@@ -277,6 +300,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(test_hostile, setup, teardown),
         cmocka_unit_test_setup_teardown(test_batch, setup, teardown),
         cmocka_unit_test_setup_teardown(test_all_hang, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_all_slow, setup, teardown),
         cmocka_unit_test_setup_teardown(test_time_zones, setup, teardown),
         cmocka_unit_test_setup_teardown(test_bare_process, setup, teardown),
         cmocka_unit_test_setup_teardown(test_killed_while_idle, setup, teardown),

@@ -1,6 +1,5 @@
-/* Bodies of admit and advance that must cost nothing but their own call (THREATS: a count hook alone is no
- * sandbox). Those marked `in_c` compute without end where Lua's own limits do not reach: only ending the
- * process helps. */
+/* Bodies of admit and advance that must cost nothing but their own call. Those marked `in_c` compute without
+ * end where Lua's own limits do not reach: only ending the process helps. */
 #pragma once
 #include <stdbool.h>
 

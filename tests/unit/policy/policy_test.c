@@ -275,7 +275,7 @@ static void test_input(void **state)
     policy_free(policy);
 }
 
-/* Every script of THREATS' list that Lua's limits can end; host_test has all of them. */
+/* Every hostile script that Lua's limits can end; host_test has all of them. */
 static void test_hostile(void **state)
 {
     struct policy *good = lab_policy(*state, canary);

@@ -5,7 +5,6 @@
 
 #define TEXT(s) ((struct policy_text){(s), strlen(s)})
 
-/* CONTRACT, section 5. */
 static const char canary[] =
     "return {\n"
     "  stages = {\n"
