@@ -1,4 +1,5 @@
 #include "policy/frame.h"
+#include "base/flatjson.h"
 #include "base/mem.h"
 #include <math.h>
 #include <stdio.h>
@@ -145,7 +146,8 @@ struct policy_verdict frame_take_verdict(struct frame_reader *in)
     double again = frame_take_real(in);
     struct policy_text file = frame_take_text(in), reason = frame_take_text(in);
     in->bad = in->bad || answer >= POLICY_ANSWERS || file.len >= sizeof(verdict.file) ||
-              reason.len >= sizeof(verdict.reason);
+              reason.len >= sizeof(verdict.reason) || !flatjson_utf8(file.text, file.len) ||
+              !flatjson_utf8(reason.text, reason.len);
     if (in->bad)
         return (struct policy_verdict){0};
     verdict.answer = (enum policy_answer)answer;

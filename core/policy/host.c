@@ -320,25 +320,28 @@ struct batch {
     int64_t until;
 };
 
-/* Asks for all that are not done, in one request. */
+/* Asks for all that are not done and fit into one request. */
 static enum end ask_rest(struct host *host, struct batch *batch, size_t slot)
 {
     struct buffer request = {0};
     struct frame_reader fields;
     enum end end = ANSWERED;
+    size_t bytes = 0, until = batch->done;
+    while (until < batch->count && (until == batch->done || bytes < FRAME_LARGEST / 2))
+        bytes += batch->arguments[until++].len;
     size_t begin = frame_begin(&request, batch->kind);
     frame_put_number(&request, slot);
     frame_put_moment(&request, batch->moment);
     if (batch->kind == FRAME_ADMIT)
-        frame_put_number(&request, batch->count - batch->done);
-    for (size_t i = batch->done; i < batch->count; i++)
+        frame_put_number(&request, until - batch->done);
+    for (size_t i = batch->done; i < until; i++)
         frame_put_text(&request, batch->arguments[i]);
     frame_end(&request, begin);
     bool sent = send_frames(host, &request);
     buffer_free(&request);
     if (!sent)
         return CRASHED;
-    while (batch->done < batch->count &&
+    while (batch->done < until &&
            (end = next_frame(host, FRAME_VERDICT, batch->until, &fields)) == ANSWERED) {
         batch->verdicts[batch->done] = frame_take_verdict(&fields);
         if (fields.bad)
@@ -365,10 +368,10 @@ static void ask(struct host *host, struct batch *batch)
         }
         buffer_free(&json);
         if (batch->done == batch->count)
-            return;
+            return; /* it does not load */
         enum end end = ask_rest(host, batch, slot);
         if (end == ANSWERED)
-            return;
+            continue;
         count_end(host, end);
         if (end == CRASHED && idled && batch->done == before)
             continue; /* gone since it was asked last; the next one is new */

@@ -1,10 +1,9 @@
 #include "policy/policy.h"
-#include "base/flatjson.h"
 #include "base/mem.h"
 #include "policy/confine.h"
 #include "policy/declare.h"
-#include "policy/nearest.h"
 #include "policy/values.h"
+#include "policy/verdict.h"
 #include <lauxlib.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,17 +11,13 @@
 #include <time.h>
 
 enum {
-    LOOK_EVERY = 1000,         /* instructions between looks at the clock */
-    GARBAGE = 2 * 1024 * 1024, /* bytes left lying between calls */
-    LONGEST_AGAIN = 30 * 86400 /* seconds */
+    LOOK_EVERY = 1000,        /* instructions between looks at the clock */
+    GARBAGE = 2 * 1024 * 1024 /* bytes left lying between calls */
 };
 
 /* Registry keys: the file's function; those of the library, by name; what it returned in this call; the
  * metatable of ctx. */
 static const char chunk_key, libraries_key, loaded_key, ctx_key;
-
-static const char *const answers[] = {"hold",  "offer", "skip",     "advance",
-                                      "pause", "abort", "rollback", "default"};
 
 struct policy {
     lua_State *L;
@@ -351,39 +346,7 @@ const char *policy_declaration(const struct policy *policy)
     return policy->declaration;
 }
 
-/* --- Verdicts ------------------------------------------------------------------------------------------- */
-
-const char *policy_answer_name(enum policy_answer answer)
-{
-    return answers[answer];
-}
-
-/* Cuts at POLICY_REASON bytes, whole characters; control characters become spaces, bad bytes U+FFFD. */
-static void set_reason(struct policy_verdict *verdict, const char *text, size_t len)
-{
-    size_t used = 0;
-    for (size_t i = 0; i < len;) {
-        size_t n = flatjson_sequence(text + i, len - i), taken = n == 0 ? 1 : n;
-        const char *piece = n == 0 ? "\xef\xbf\xbd" : text + i;
-        if (n <= 1 && ((unsigned char)text[i] < 0x20 || text[i] == 0x7f)) {
-            piece = " ";
-            n = 1;
-        }
-        n = n == 0 ? 3 : n;
-        if (used + n > POLICY_REASON)
-            break;
-        memcpy(verdict->reason + used, piece, n);
-        used += n;
-        i += taken;
-    }
-    verdict->reason[used] = '\0';
-}
-
-void policy_fail(struct policy_verdict *verdict, int line, const char *reason)
-{
-    *verdict = (struct policy_verdict){.answer = POLICY_HOLD, .failed = true, .line = line};
-    set_reason(verdict, reason, strlen(reason));
-}
+/* --- Asking ------------------------------------------------------------------------------------------ */
 
 /* Takes "FILE:LINE: MESSAGE" apart: "line 14: MESSAGE", with the file's name where it is not the policy's. */
 static void fail_with_error(struct policy *policy, int status, struct policy_verdict *verdict)
@@ -405,51 +368,9 @@ static void fail_with_error(struct policy *policy, int status, struct policy_ver
         text = x_printf("line %d: %s", line, error);
     policy_fail(verdict, line, text == NULL ? error : text);
     if (end != NULL && !own)
-        snprintf(verdict->file, sizeof(verdict->file), "%.*s", (int)file_len, error);
+        verdict_set_file(verdict, error, file_len);
     verdict->failed = !policy->excused;
     free(text);
-}
-
-/* Of the three values on top: verdict, reason, options. */
-static void read_answer(lua_State *L, const struct call *call)
-{
-    static const char *const admit[] = {"offer", "hold", "skip", NULL};
-    static const char *const advance[] = {"hold", "advance", "pause", "abort", "rollback", NULL};
-    const char *name = call->admit ? "admit" : "advance", *const *allowed = call->admit ? admit : advance;
-    if (lua_type(L, -3) != LUA_TSTRING)
-        luaL_error(L, "%s returned %s%s where a verdict is due: %s", name, lua_isnil(L, -3) ? "" : "a ",
-                   lua_isnil(L, -3) ? "nothing" : luaL_typename(L, -3),
-                   call->admit ? "\"offer\", \"hold\" or \"skip\""
-                               : "\"hold\", \"advance\", \"pause\", \"abort\" or \"rollback\"");
-    const char *text = lua_tostring(L, -3);
-    const char *const *found = allowed;
-    while (*found != NULL && strcmp(*found, text) != 0)
-        found++;
-    if (*found == NULL) {
-        const char *near = nearest_name(text, allowed);
-        luaL_error(L, "%s returned \"%s\", which is no verdict%s%s%s", name, text,
-                   near == NULL ? "" : " (did you mean ", near == NULL ? "" : near, near == NULL ? "" : "?)");
-    }
-    struct policy_verdict *verdict = call->verdict;
-    for (int i = 0; i < POLICY_DEFAULT; i++) {
-        if (strcmp(answers[i], text) == 0)
-            verdict->answer = (enum policy_answer)i;
-    }
-    if (!lua_isnil(L, -2)) {
-        size_t len;
-        if (lua_type(L, -2) != LUA_TSTRING)
-            luaL_error(L, "%s returned a %s where a reason is due", name, luaL_typename(L, -2));
-        const char *reason = lua_tolstring(L, -2, &len);
-        set_reason(verdict, reason, len);
-    }
-    if (!lua_isnil(L, -1)) {
-        if (!lua_istable(L, -1) || verdict->answer != POLICY_HOLD)
-            luaL_error(L, "%s returned a third value: only a hold may have one, {again = \"2h\"}", name);
-        lua_getfield(L, -1, "again");
-        verdict->again = declare_duration(L, -1);
-        if (!(verdict->again >= 1 && verdict->again <= LONGEST_AGAIN))
-            luaL_error(L, "%s returned an `again` that is no duration from 1 s to 30 d", name);
-    }
 }
 
 static uint64_t mix(uint64_t value)
@@ -518,7 +439,7 @@ static int ask(lua_State *L)
     push_ctx(L, policy);
     lua_call(L, 3, 3);
     policy->returned = true;
-    read_answer(L, call);
+    verdict_read(L, call->admit, call->verdict);
     return 0;
 }
 
@@ -533,7 +454,7 @@ static void answer(struct call *call, const struct policy_moment *moment)
     } else {
         call->verdict->line = policy->line;
         if (policy->source != NULL && strcmp(policy->source + 1, policy->file) != 0)
-            snprintf(call->verdict->file, sizeof(call->verdict->file), "%s", policy->source + 1);
+            verdict_set_file(call->verdict, policy->source + 1, strlen(policy->source + 1));
     }
     tidy(policy);
     policy->moment = NULL;
