@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /* ms that the next call may take, whatever the one before did; sanitizers, and a machine where everything
@@ -271,6 +272,54 @@ static void test_killed_while_idle(void **state)
     assert_int_equal(host_counts(*state).crashed, 3);
 }
 
+/* One that does not run is ended, and another asked the next time. */
+static void test_stopped(void **state)
+{
+    assert_int_equal(admit(*state, canary, device_json).answer, POLICY_OFFER);
+    kill(child(), SIGSTOP);
+    double began = lab_ms();
+    struct policy_verdict verdict = admit(*state, canary, device_json);
+    assert_int_equal(verdict.answer, POLICY_HOLD);
+    assert_false(verdict.failed);
+    assert_in_range((long)(lab_ms() - began), 1900, 4000 + 10 * BOUND);
+    assert_int_equal(admit(*state, canary, device_json).answer, POLICY_OFFER);
+}
+
+/* It ends when the server is killed. */
+static void test_parent_killed(void **state)
+{
+    int ends[2];
+    pid_t pid = 0;
+    assert_int_equal(pipe(ends), 0);
+    pid_t parent = fork();
+    if (parent == 0) {
+        struct host *host = host_new();
+        admit(host, canary, device_json);
+        pid = child();
+        if (write(ends[1], &pid, sizeof(pid)) == sizeof(pid))
+            pause();
+        _exit(1);
+    }
+    assert_int_equal(read(ends[0], &pid, sizeof(pid)), sizeof(pid));
+    assert_true(pid > 0);
+    assert_int_equal(kill(pid, 0), 0);
+    kill(parent, SIGKILL);
+    waitpid(parent, NULL, 0);
+    double began = lab_ms();
+    char path[64], text[512];
+    for (bool runs = true; runs;) { /* whoever inherits it may be slow to bury it */
+        snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+        FILE *file = fopen(path, "r");
+        runs = file != NULL && fgets(text, sizeof(text), file) != NULL && strstr(text, ") Z") == NULL;
+        if (file != NULL)
+            fclose(file);
+        assert_true(lab_ms() - began < 5000);
+        usleep(1000);
+    }
+    close(ends[0]);
+    close(ends[1]);
+}
+
 static void *ask_often(void *arg)
 {
     for (int i = 0; i < 50; i++) {
@@ -304,6 +353,8 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(test_time_zones, setup, teardown),
         cmocka_unit_test_setup_teardown(test_bare_process, setup, teardown),
         cmocka_unit_test_setup_teardown(test_killed_while_idle, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_stopped, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_parent_killed, setup, teardown),
         cmocka_unit_test_setup_teardown(test_threads, setup, teardown),
     };
     if (argc == 2 && strcmp(argv[1], "policy-host") == 0)
