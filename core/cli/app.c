@@ -8,6 +8,7 @@
 #include "lua/reload.h"
 #include "net/multipart.h"
 #include "net/tls.h"
+#include "policy/mod_policies.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -223,6 +224,7 @@ struct app *app_new(struct config *config, char **error)
     app->services.poke_offers = poke_offers;
     app->services.revoke_session = revoke_session;
     app->services.scrape = scrape_metrics;
+    app->services.open_policies = mod_policies_open;
     app->count =
         config->workers > 0 ? (unsigned)config->workers : (unsigned)(processors > 0 ? processors : 1);
     if (app->count > MOST_WORKERS)
@@ -243,6 +245,7 @@ struct app *app_new(struct config *config, char **error)
     if (files == NULL)
         return NULL;
     app->services.offload = offload_new((size_t)config->auth_hash_threads, (size_t)config->auth_hash_queue);
+    app->services.policies = policy_hosts_new();
     app->services.store = store_new(files, app->services.offload, STORE_CACHE);
     app->proxies = proxies_new(config->http_trusted_proxies, &why);
     if (app->proxies == NULL) {
@@ -329,10 +332,12 @@ void app_stop(struct app *app)
         worker_stop(app->workers[i]);
     (void)wait_for_all(app, &ignored);
     offload_stop(services->offload); /* its last answers still find running loops */
+    offload_stop(services->policies->pool);
     atomic_store(&app->finish, true);
     for (unsigned i = 0; i < app->count; i++)
         worker_join(app->workers[i]);
     offload_free(services->offload);
+    policy_hosts_free(services->policies);
     mqtt_free(services->mqtt);
     watchdog_free(services->watchdog);
     store_free(services->store);

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "cli/cli.h"
 #include "lua/loader.h"
+#include "policy/mod_policies.h"
 #include "policy/shelf.h"
 #include <getopt.h>
 #include <lauxlib.h>
@@ -81,6 +82,7 @@ static bool load(struct session *session, const char *directory)
     if (config == NULL)
         goto fail;
     session->services.config = config;
+    session->services.open_policies = mod_policies_open;
     session->services.watchdog = watchdog_new();
     session->runtime.services = &session->services;
     session->runtime.watch.limit = (uint64_t)config->lua_call_timeout;

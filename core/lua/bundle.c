@@ -72,7 +72,9 @@ static bool read_directory(struct bundle **bundle, const char *directory, const 
         } else if (S_ISREG(info.st_mode) && len > 4 && strcmp(entry + len - 4, ".lua") == 0) {
             size_t n = (*bundle)->count;
             struct bundle_file file = {.name = x_printf("%s%.*s", prefix, (int)(len - 4), entry),
-                                       .path = x_printf("%s/%s%s", shown, prefix, entry)};
+                                       .path = x_printf("%s/%s%s", shown, prefix, entry),
+                                       .saved_at =
+                                           (double)info.st_mtim.tv_sec + (double)info.st_mtim.tv_nsec / 1e9};
             ok = n < MOST_FILES && read_text(path, &file, error);
             if (n >= MOST_FILES)
                 *error = x_printf("%s: more than %d files", directory, MOST_FILES);

@@ -10,6 +10,7 @@ struct bundle_file {
         *path; /* "scripts/routes/devices.lua", as messages show it: no more of the directory than its name */
     char *text;
     size_t len;
+    double saved_at; /* Unix seconds */
 };
 
 struct bundle {

@@ -143,6 +143,13 @@ static int list_routes(lua_State *L)
     return 1;
 }
 
+/* server.first_scripts(): whether the scripts in force are those that the process started with */
+static int first_scripts(lua_State *L)
+{
+    lua_pushboolean(L, runtime_of(L)->reloads == 0);
+    return 1;
+}
+
 /* server.ca(): the CA certificate that devices need for MQTT, PEM, or nil */
 static int ca(lua_State *L)
 {
@@ -152,8 +159,13 @@ static int ca(lua_State *L)
 
 void mod_server_open(lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"scripts", scripts}, {"reload", reload_now},  {"ready", ready},
-                                         {"metrics", metrics}, {"routes", list_routes}, {"ca", ca},
+    static const luaL_Reg functions[] = {{"scripts", scripts},
+                                         {"reload", reload_now},
+                                         {"ready", ready},
+                                         {"metrics", metrics},
+                                         {"routes", list_routes},
+                                         {"ca", ca},
+                                         {"first_scripts", first_scripts},
                                          {NULL, NULL}};
     luaL_newmetatable(L, state_type);
     lua_pushcfunction(L, free_state);

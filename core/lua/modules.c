@@ -15,6 +15,7 @@ void modules_open(lua_State *L)
     mod_offers_open(L);
     mod_redis_open(L);
     mod_request_open(L);
+    mod_rollouts_open(L);
     mod_server_open(L);
     mod_time_open(L);
 }

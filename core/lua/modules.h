@@ -18,5 +18,6 @@ void mod_log_open(lua_State *L);
 void mod_offers_open(lua_State *L);
 void mod_redis_open(lua_State *L);
 void mod_request_open(lua_State *L);
+void mod_rollouts_open(lua_State *L);
 void mod_server_open(lua_State *L);
 void mod_time_open(lua_State *L);

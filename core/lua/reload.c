@@ -198,6 +198,7 @@ static void on_swap(struct letter *letter, struct worker *worker)
     struct runtime *runtime = share->reload->find_runtime(worker);
     struct generation *old = runtime->current;
     runtime->current = share->generation;
+    runtime->reloads++;
     generation_release(old);
     reply(share, on_settled);
 }

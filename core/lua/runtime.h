@@ -16,9 +16,11 @@
 #include "io/store.h"
 #include "lua/watchdog.h"
 #include "net/http.h"
+#include <lua.h>
 
 struct reload;
 struct generation;
+struct policy_hosts;
 
 /* Of the process; everything here is thread-safe or immutable. Where scripts are only checked or tested,
  * parts are NULL: what needs them raises an error there. */
@@ -43,7 +45,9 @@ struct services {
     /* Sums up the metrics of all workers; cb on `worker`, never inline; it owns the text. */
     void (*scrape)(const struct services *services, struct worker *worker,
                    void (*cb)(void *arg, char *text, size_t len), void *arg);
-    void *app; /* main.c's */
+    struct policy_hosts *policies;       /* NULL: as above */
+    void (*open_policies)(lua_State *L); /* makes the globals by which scripts ask them */
+    void *app;                           /* main.c's */
 };
 
 struct runtime {
@@ -56,6 +60,7 @@ struct runtime {
     bool revocations_known; /* the database has told which sessions ended, and tells of each that ends */
     struct jwt_cache *jwt_cache;
     struct generation *current;
+    unsigned reloads; /* since the process started */
     struct watch watch;
     struct buffer out;         /* answers are written here */
     struct interned *interned; /* labels of metrics (request_intern) */

@@ -85,6 +85,8 @@ void sandbox_open(lua_State *L)
     lua_register(L, "setmetatable", checked_setmetatable);
     lua_register(L, "require", require);
     modules_open(L);
+    if (runtime_of(L)->services->open_policies != NULL)
+        runtime_of(L)->services->open_policies(L);
 }
 
 void sandbox_close(lua_State *L)

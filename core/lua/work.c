@@ -22,13 +22,14 @@ static void on_done(struct offload_job *job)
 int work_start(lua_State *L, struct work *work, lua_KFunction continuation)
 {
     const struct services *services = runtime_of(L)->services;
+    struct offload *pool = work->pool != NULL ? work->pool : services->offload;
     work->coroutine = coroutine_of(L);
     work->job.run = on_run;
     work->job.done = on_done;
     work->letter.deliver = on_delivered;
-    if (services->offload == NULL || !lua_isyieldable(L) || !offload_submit(services->offload, &work->job)) {
+    if (pool == NULL || !lua_isyieldable(L) || !offload_submit(pool, &work->job)) {
         work->drop(work);
-        fail_unless_there(L, services->offload, "offload");
+        fail_unless_there(L, pool, "offload");
         (void)coroutine_to_wait(L);
         return fail_raise(L, 503, "The server has too much work of this kind.");
     }

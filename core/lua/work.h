@@ -8,6 +8,7 @@ struct work {
     struct offload_job job;
     struct letter letter;
     struct coroutine *coroutine;
+    struct offload *pool; /* NULL: services.offload */
     void (*run)(struct work *work);
     void (*drop)(struct work *work); /* frees it */
 };

@@ -15,6 +15,7 @@ local OPTIONS = {
   integer = { "min", "max" },
   number = { "min", "max" },
   boolean = {},
+  any = {},
   map = { "of", "keys", "max" },
   list = { "of", "min", "max" },
   object = { "fields" },
@@ -63,6 +64,10 @@ function compile_type.string(declared)
     if pattern and not value:find(pattern) then return add(field, wrong or "has the wrong form") end
     return value
   end
+end
+
+function compile_type.any() -- whatever JSON holds
+  return function(value) return value end
 end
 
 local function range(declared, lowest, highest)

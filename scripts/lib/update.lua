@@ -49,12 +49,13 @@ function update.choose(device, images)
   return nil, "is the version of several images: name one by `firmware_id`"
 end
 
--- The signed offer of an update, and when it ends (Unix seconds). image: as `update_firmware` gives it.
-function update.offer(id, device_id, image)
+-- The signed offer of an update, and when it ends (Unix seconds). image: as `update_firmware` gives it. action:
+-- "install" (the default) or "rollback".
+function update.offer(id, device_id, image, action)
   local issued = math.floor(now())
   local expires = issued + math.floor(config["update.offer_ttl"])
   return offers.manifest {
-    { "action", "install" },
+    { "action", action or "install" },
     { "update_id", id },
     { "device_id", device_id },
     { "version", image.version },

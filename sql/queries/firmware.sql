@@ -40,9 +40,11 @@ order by id desc limit $2::int;
 select id, sha256 from firmware where id = $1::int for update;
 
 -- name: firmware_needed read
--- By an update under way.
+-- By an update or a rollout under way.
 select exists (select from updates where firmware_id = $1::int
-               and state in ('pending', 'offered', 'downloading', 'installing')) as needed;
+               and state in ('pending', 'offered', 'downloading', 'installing'))
+    or exists (select from rollouts where firmware_id = $1::int
+               and state in ('running', 'paused', 'rolling_back')) as needed;
 
 -- name: firmware_delete
 delete from firmware where id = $1::int;

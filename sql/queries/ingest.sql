@@ -85,7 +85,8 @@ with due as (
 update devices d set status = 'offline' from due where d.id = due.id and not due.ahead returning d.id;
 
 -- name: ingest_partitions
-select keep_partitions('telemetry', 7, $1::int), keep_partitions('device_logs', 7, $2::int);
+select keep_partitions('telemetry', 7, $1::int), keep_partitions('device_logs', 7, $2::int),
+       keep_partitions('decisions', 7, 90);
 
 -- name: ingest_count read
 select status, count(*) from devices group by status;

@@ -160,6 +160,8 @@ with due as (
   where state in ('pending', 'offered', 'downloading', 'installing')
     and (taken_at is not null and updated_at < now() - $1::float8 * interval '1 second'
          or taken_at is null and created_at < now() - $2::float8 * interval '1 second')
+    and not exists (select from rollouts r where r.id = updates.rollout_id
+                    and r.state in ('running', 'paused', 'rolling_back')) -- its driver does, by its policy
   limit $3::int for update skip locked
 ), ended as (
   update updates u

@@ -1,0 +1,132 @@
+#include "fleet/rollout.h"
+#include <math.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { MINIMUM_SAMPLES = 20 };
+
+const char *const rollout_device_states[ROLLOUT_DEVICE_STATES] = {"waiting",     "held",        "pending",
+                                                                  "offered",     "downloading", "installing",
+                                                                  "succeeded",   "vanished",    "failed",
+                                                                  "rolled_back", "rejected",    "timed_out",
+                                                                  "cancelled",   "skipped",     "excluded"};
+
+int rollout_device_state(const char *name)
+{
+    for (int i = 0; i < ROLLOUT_DEVICE_STATES; i++) {
+        if (strcmp(rollout_device_states[i], name) == 0)
+            return i;
+    }
+    return -1;
+}
+
+uint32_t rollout_bucket(int64_t rollout, int64_t device)
+{
+    char text[48];
+    unsigned char hash[crypto_hash_sha256_BYTES];
+    int len = snprintf(text, sizeof(text), "%lld:%lld", (long long)rollout, (long long)device);
+    crypto_hash_sha256(hash, (const unsigned char *)text, (unsigned long long)len);
+    return (uint32_t)hash[0] << 24 | (uint32_t)hash[1] << 16 | (uint32_t)hash[2] << 8 | hash[3];
+}
+
+void rollout_wilson(int hits, int n, double *low, double *high)
+{
+    static const double z = 1.959963984540054;
+    if (n <= 0) {
+        *low = 0;
+        *high = 1;
+        return;
+    }
+    double p = (double)hits / n, zz = z * z / n;
+    double middle = (p + zz / 2) / (1 + zz);
+    double half = z * sqrt(p * (1 - p) / n + zz / (4 * n)) / (1 + zz);
+    *low = hits == 0 ? 0 : fmax(middle - half, 0);
+    *high = hits == n ? 1 : fmin(middle + half, 1);
+}
+
+static int sum(const int *counts, enum rollout_device_state from, enum rollout_device_state to)
+{
+    int n = 0;
+    for (int i = (int)from; i <= (int)to; i++)
+        n += counts[i];
+    return n;
+}
+
+/* Nobody waits, is held, will be asked again, or is under way; but where half has ended, a stage does not
+ * wait for devices that sleep. The last stage is the whole rollout and waits for all. */
+static bool stage_done(const struct rollout_plan *plan, int stage, const struct rollout_tally *tally,
+                       int targeted)
+{
+    int under_way = sum(tally->stage, ROLLOUT_PENDING, ROLLOUT_INSTALLING);
+    if (stage < 0 || tally->stage[ROLLOUT_WAITING] > 0 || tally->stage[ROLLOUT_HELD] > 0 ||
+        tally->retries > 0)
+        return false;
+    if (under_way == 0)
+        return true;
+    return stage < plan->stage_count - 1 && under_way == tally->asleep && under_way * 2 <= targeted;
+}
+
+void rollout_stats(const struct rollout_plan *plan, int stage, const struct rollout_tally *tally,
+                   struct rollout_stats *stats)
+{
+    const int *all = tally->all;
+    stats->targeted = sum(tally->stage, ROLLOUT_WAITING, ROLLOUT_SKIPPED);
+    stats->under_way = sum(all, ROLLOUT_PENDING, ROLLOUT_INSTALLING);
+    stats->succeeded = all[ROLLOUT_SUCCEEDED];
+    stats->vanished = all[ROLLOUT_VANISHED];
+    stats->failed = stats->vanished + all[ROLLOUT_FAILED] + all[ROLLOUT_ROLLED_BACK] +
+                    all[ROLLOUT_TIMED_OUT] - tally->unheard;
+    stats->ended = sum(all, ROLLOUT_SUCCEEDED, ROLLOUT_CANCELLED);
+    stats->offered = stats->under_way + stats->ended;
+    int known = stats->succeeded + stats->failed;
+    stats->failure_rate = known > 0 ? (double)stats->failed / known : 0;
+    rollout_wilson(stats->failed, known, &stats->failure_low, &stats->failure_high);
+    stats->stage_done = stage_done(plan, stage, tally, stats->targeted);
+}
+
+int rollout_budget(const struct rollout_plan *plan, int stage, double elapsed, int under_way, double *credit)
+{
+    int room = plan->concurrency > 0 ? plan->concurrency - under_way : INT32_MAX;
+    if (plan->per_minute > 0) {
+        double per_second = plan->per_minute / 60 * pow(plan->growth, stage > 0 ? stage : 0);
+        *credit = fmin(*credit + elapsed * per_second, fmax(5 * per_second, 1));
+        if (*credit < room)
+            room = (int)*credit;
+    }
+    return room > 0 ? room : 0;
+}
+
+double rollout_retry(const struct rollout_plan *plan, int attempts)
+{
+    if (attempts > plan->retry_max)
+        return -1;
+    return plan->retry_after * pow(2, fmin(fmax(attempts - 1, 0), 10));
+}
+
+double rollout_ask_again(int asked)
+{
+    return fmin(60 * pow(2, fmin(asked, 4)), 900);
+}
+
+const char *rollout_default_advance(const struct rollout_plan *plan, const struct rollout_stats *stats,
+                                    int stage, double stage_age, char *reason, size_t size)
+{
+    double soak = plan->stages[stage].soak;
+    int known = stats->succeeded + stats->failed;
+    if ((known >= MINIMUM_SAMPLES || stats->stage_done) && stats->failure_low > plan->max_failure) {
+        snprintf(reason, size, "%d of %d failed: surely more than %g %%", stats->failed, known,
+                 plan->max_failure * 100);
+        return "pause";
+    }
+    if (!stats->stage_done) {
+        snprintf(reason, size, "not all devices of the stage are done");
+        return "hold";
+    }
+    if (stage_age < soak) {
+        snprintf(reason, size, "all devices of the stage are done; it soaks");
+        return "hold";
+    }
+    snprintf(reason, size, "all devices of the stage are done");
+    return "advance";
+}

@@ -1,0 +1,91 @@
+/* The arithmetic of rollouts, the same for the server and for `otad simulate`: who is in a share, how many
+ * may be offered now, what the counts say, what happens where a policy does not say. No state, no clock, no
+ * I/O.
+ *
+ * Times are seconds, shares and rates 0..1. */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { ROLLOUT_MOST_STAGES = 32, ROLLOUT_STAGE_NAME_LEN = 40 };
+
+struct rollout_plan { /* what a policy declares, defaults filled in */
+    struct rollout_stage {
+        char name[ROLLOUT_STAGE_NAME_LEN + 1];
+        double share, soak;
+    } stages[ROLLOUT_MOST_STAGES];
+    int stage_count;
+    double per_minute, growth; /* offers; per_minute 0: no limit */
+    int concurrency;           /* 0: no limit */
+    double timeout;            /* silence once a device took its offer */
+    double wait;               /* how long an offer waits to be taken */
+    int retry_max;
+    double retry_after; /* doubles with each */
+    double max_failure; /* of the default advance */
+    double vanish_after;
+};
+
+enum rollout_device_state {
+    ROLLOUT_WAITING,
+    ROLLOUT_HELD,
+    ROLLOUT_PENDING, /* .. INSTALLING: under way */
+    ROLLOUT_OFFERED,
+    ROLLOUT_DOWNLOADING,
+    ROLLOUT_INSTALLING,
+    ROLLOUT_SUCCEEDED,
+    ROLLOUT_VANISHED,
+    ROLLOUT_FAILED,
+    ROLLOUT_ROLLED_BACK,
+    ROLLOUT_REJECTED,
+    ROLLOUT_TIMED_OUT,
+    ROLLOUT_CANCELLED,
+    ROLLOUT_SKIPPED,
+    ROLLOUT_EXCLUDED,
+    ROLLOUT_DEVICE_STATES
+};
+extern const char *const rollout_device_states[ROLLOUT_DEVICE_STATES];
+/* -1: no such state */
+int rollout_device_state(const char *name);
+
+struct rollout_tally {                                            /* how many devices are in each state */
+    int all[ROLLOUT_DEVICE_STATES], stage[ROLLOUT_DEVICE_STATES]; /* of the rollout; of its stage's share */
+    int retries; /* of the stage: ended badly, will be asked again */
+    int asleep;  /* of the stage and under way: the offer waits for a device that is offline */
+    int unheard; /* of the rollout, among timed_out: never took the offer, which says nothing of the firmware
+                  */
+};
+
+struct rollout_stats { /* `stats` of a policy's advance */
+    int targeted;      /* in the stage's share, without those excluded */
+    int offered, under_way, ended, succeeded, failed, vanished;
+    double failure_rate, failure_low, failure_high;
+    bool stage_done;
+};
+
+/* Position of a device in its rollout: the first 32 bits of SHA-256 of "<rollout>:<device>" (as function
+ * rollout_bucket in SQL). A share takes the devices with the smallest ones. */
+uint32_t rollout_bucket(int64_t rollout, int64_t device);
+
+/* The bounds of the Wilson score interval at 95 % for `hits` of `n` (E. B. Wilson, JASA 22, 1927). n = 0: 0
+ * and 1. */
+void rollout_wilson(int hits, int n, double *low, double *high);
+
+void rollout_stats(const struct rollout_plan *plan, int stage, const struct rollout_tally *tally,
+                   struct rollout_stats *stats);
+
+/* Adds to `credit` what `elapsed` seconds allow in `stage`, and returns how many may be offered now. The
+ * caller takes what it offered from the credit. Credit is never more than that of five seconds, but one offer
+ * at least. */
+int rollout_budget(const struct rollout_plan *plan, int stage, double elapsed, int under_way, double *credit);
+
+/* Seconds until a device that ended badly after `attempts` offers is asked again; below 0: not again. */
+double rollout_retry(const struct rollout_plan *plan, int attempts);
+
+/* Seconds until a device whose verdict "hold" was given `asked` times in a row is asked again. */
+double rollout_ask_again(int asked);
+
+/* What happens where the policy has no `advance` of its own: pause above max_failure, go on when done and
+ * soaked. Returns the verdict, a constant; `reason` gets words. */
+const char *rollout_default_advance(const struct rollout_plan *plan, const struct rollout_stats *stats,
+                                    int stage, double stage_age, char *reason, size_t size);

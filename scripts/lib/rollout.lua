@@ -1,0 +1,37 @@
+-- Rollouts as the API shows them.
+
+local rollout = {}
+
+local UNDER_WAY = { "pending", "offered", "downloading", "installing" }
+local STATES = {
+  "waiting", "held", "pending", "offered", "downloading", "installing", "succeeded", "vanished", "failed", "rolled_back",
+  "rejected", "timed_out", "cancelled", "skipped",
+}
+
+-- counts: each device in exactly one state; `targeted` are all but those excluded.
+local function counts(found)
+  local shown = { targeted = 0, excluded = found.excluded or 0, under_way = 0 }
+  for _, state in ipairs(STATES) do
+    shown[state] = found[state] or 0
+    shown.targeted = shown.targeted + shown[state]
+  end
+  for _, state in ipairs(UNDER_WAY) do shown.under_way = shown.under_way + shown[state] end
+  return shown
+end
+
+-- row: of rollout_by_id or rollouts_list
+function rollout.shown(row)
+  local stages = row.plan.stages
+  local stage = stages[row.stage + 1]
+  return {
+    id = row.id, name = row.name, state = row.state, policy = row.policy, revision = row.revision,
+    firmware = row.firmware, target = row.target, params = row.params, priority = row.priority,
+    stage = stage and {
+      index = row.stage, name = stage.name, share = stage.share, entered_at = row.stage_entered_at, of = #stages,
+    } or json.null,
+    counts = counts(row.counts or {}), reason = row.reason or json.null, starts_at = row.starts_at,
+    created_at = row.created_at, updated_at = row.updated_at,
+  }
+end
+
+return rollout

@@ -1,0 +1,268 @@
+-- One look at every rollout that is running or rolling back: what happened, whom to offer the firmware now, and whether
+-- its stage is over.
+
+local policy = require "lib.policy_source"
+local update = require "lib.update"
+
+local LEASE, RENEW = 3, 1      -- seconds
+local BATCH = 500              -- devices decided at once
+local FOLD, ROUNDS = 5000, 20
+local WATCH = 30               -- seconds between comparisons of updated devices with the others
+local TICK = 5                 -- seconds after which other rollouts have their turn
+
+local UNDER_WAY = { pending = true, offered = true, downloading = true, installing = true }
+
+local driver = {}
+local instance = crypto.random(16) -- a new one each reload: the lease passes on
+
+-- The lease -------------------------------------------------------------------------------------------------------
+
+local function drive()
+  local row = db.one("rollout_drive", instance, LEASE)
+  return row and { fence = row.fence, at = now() }
+end
+
+local function keep(lease)
+  if now() - lease.at < RENEW then return true end
+  local renewed = drive()
+  if not renewed or renewed.fence ~= lease.fence then return false end
+  lease.at = renewed.at
+  return true
+end
+
+-- What happened ---------------------------------------------------------------------------------------------------
+
+local function fold(lease)
+  for _, statement in ipairs { "rollout_fold_reports", "rollout_fold_devices" } do
+    for _ = 1, ROUNDS do
+      if db.one(statement, lease.fence, FOLD).n < FOLD then break end
+    end
+  end
+end
+
+local function time_out(lease, rollout)
+  local plan = rollout.plan
+  for _ = 1, ROUNDS do
+    local ended = db.all("rollout_time_out", lease.fence, rollout.id, plan.timeout or config["update.timeout"],
+      plan.wait or config["update.offer_timeout"], BATCH)
+    if #ended > 0 then offers.poke() end
+    if #ended < BATCH then return end
+  end
+end
+
+-- What a policy sees ----------------------------------------------------------------------------------------------
+
+local function stage_of(rollout) return rollout.plan.stages[rollout.stage + 1] end
+
+local function seen_rollout(rollout)
+  local stage = stage_of(rollout)
+  return {
+    id = rollout.id, name = rollout.name, firmware = rollout.firmware, stage = stage and stage.name,
+    soak = stage and stage.soak or 0, params = rollout.params, age = rollout.age,
+  }
+end
+
+local function seen_stats(rollout)
+  local stats = rollouts.stats(rollout.plan, rollout.stage, rollout.counts or {})
+  stats.stage_age = rollout.stage_age or 0
+  stats.control = rollout.control.control or { devices = 0, vanished = 0 }
+  stats.updated = rollout.control.updated or { devices = 0, vanished = 0 }
+  return stats
+end
+
+-- Whom to offer it ------------------------------------------------------------------------------------------------
+
+-- A verdict of the driver itself, before any policy is asked; nil where there is none.
+local function refusal(device)
+  if device.other_update then
+    return "hold", ("update %d of the device is under way"):format(device.other_update), 10
+  end
+  if device.other_rollout then
+    return "hold", ("rollout %d, which comes first, wants the device"):format(device.other_rollout), 30
+  end
+  if device.no_room then
+    return "offline", "the device is offline, and as many offers as may be wait for such already", 600
+  end
+end
+
+-- Decisions on the candidates, and those among them that are offers: {device, decision}.
+local function ask(rollout, candidates)
+  local decisions, asked, texts, offered = {}, {}, {}, {}
+  for _, device in ipairs(candidates) do
+    local verdict, reason, again = refusal(device)
+    if verdict then
+      decisions[#decisions + 1] = { device_id = device.id, verdict = verdict, reason = reason, again = again }
+    else
+      asked[#asked + 1], texts[#texts + 1] = device, device.device
+    end
+  end
+  if #asked == 0 then return decisions, offered end
+  local at = math.floor(now())
+  local answers = policy.admit(rollout, seen_rollout(rollout), at, texts)
+  for i, device in ipairs(asked) do
+    local answer = answers[i]
+    local decision = {
+      device_id = device.id, verdict = answer.verdict, reason = answer.reason, line = answer.line,
+      device = device.device, at = at,
+    }
+    if answer.verdict == "hold" then
+      local same = device.verdict == answer.verdict and device.reason == answer.reason
+      decision.again = answer.again or rollouts.ask_again(same and device.asked or 0)
+    elseif answer.verdict == "offer" then
+      offered[#offered + 1] = { device = device, decision = decision, image = device.step or rollout.image }
+    end
+    decisions[#decisions + 1] = decision
+  end
+  return decisions, offered
+end
+
+-- Where devices are to go back to. One whose image before is not in the store has to stay as it is.
+local function ask_back(rollout, candidates)
+  local ids, previous, decisions, offered = {}, {}, {}, {}
+  for i, device in ipairs(candidates) do ids[i] = device.id end
+  for _, row in ipairs(db.all("rollout_previous", rollout.id, json.array(ids))) do previous[row.device_id] = row end
+  for _, device in ipairs(candidates) do
+    local decision = { device_id = device.id, verdict = "offer", reason = "the rollout is rolled back" }
+    local back = previous[device.id]
+    if device.other_update then
+      decision.verdict, decision.again = "hold", 10
+      decision.reason = ("update %d of the device is under way"):format(device.other_update)
+    elseif not (back and back.image) then
+      decision.verdict = "skip"
+      decision.reason = ("the image it ran before%s is not known here"):format(
+        back and back.from_version and ", version " .. back.from_version .. "," or "")
+    else
+      offered[#offered + 1] = { device = device, decision = decision, image = back.image, action = "rollback" }
+    end
+    decisions[#decisions + 1] = decision
+  end
+  return decisions, offered
+end
+
+-- Gives each decision to offer its update with the signed offer.
+local function sign(rollout, offered)
+  for i, row in ipairs(db.all("update_ids", #offered)) do
+    local device, decision, image = offered[i].device, offered[i].decision, offered[i].image
+    local action = offered[i].action or "install"
+    local payload, expires = update.offer(row.id, device.id, image, action)
+    decision.retry_after = rollouts.retry(rollout.plan, device.attempts + 1)
+    decision.update = {
+      id = row.id, action = action, firmware_id = image.id, version = image.version,
+      from_version = device.firmware_version, from_elf_sha256 = device.elf_sha256, payload = payload,
+      expires_at = expires,
+    }
+  end
+end
+
+local images = {} -- by firmware's id: what an offer says of it never changes
+
+local function image_of(rollout)
+  local id = rollout.firmware_id
+  images[id] = images[id] or db.all("update_firmware", id, nil, nil)[1]
+  return images[id]
+end
+
+local function under_way(rollout)
+  local n, asleep = 0, 0
+  for _, count in ipairs(rollout.counts or {}) do
+    if UNDER_WAY[count[2]] then
+      n = n + count[6]
+      if count[4] then asleep = asleep + count[6] end
+    end
+  end
+  return n, asleep
+end
+
+-- Offers as much as rate and concurrency allow, a batch at a time.
+local function offer(lease, rollout)
+  local plan, busy, asleep = rollout.plan, under_way(rollout)
+  local credit, elapsed, free = rollout.credit, rollout.uncredited, 0
+  local ends = now() + TICK
+  rollout.image = image_of(rollout)
+  repeat
+    free, credit = rollouts.budget(plan, rollout.stage, elapsed, busy, credit)
+    elapsed = 0
+    if free == 0 then return end
+    local sleepers = plan.concurrency and math.max(plan.concurrency // 2 - asleep, 0) or BATCH
+    local candidates = db.all("rollout_candidates", rollout.id, math.min(free, BATCH), plan.spread and
+      plan.spread.concurrency, sleepers)
+    if #candidates == 0 then return end
+    local decisions, offered = (rollout.state == "running" and ask or ask_back)(rollout, candidates)
+    sign(rollout, offered)
+    table.sort(decisions, function(a, b) return a.device_id < b.device_id end)
+    local left = plan.rate and credit - #offered or credit
+    local written = db.one("rollout_apply", lease.fence, rollout.id, rollout.state, left, rollout.policy,
+      rollout.revision, json.array(decisions))
+    if written.driven == 0 then return end
+    if written.offered > 0 then offers.poke() end
+    busy, credit = busy + written.offered, left
+  until #candidates < BATCH or now() > ends or not keep(lease)
+end
+
+-- Whether its stage is over -----------------------------------------------------------------------------------------
+
+local BECOMES = { pause = "paused", abort = "aborted", rollback = "rolling_back" }
+
+local function enter(lease, rollout, reason)
+  local stage = rollout.plan.stages[rollout.stage + 2]
+  db.one("rollout_enter_stage", lease.fence, rollout.id, rollout.stage, stage.share, reason)
+end
+
+local function decide(lease, rollout, answer, inputs, state)
+  db.run("rollout_decide", lease.fence, rollout.id, rollout.state, rollout.stage, answer.verdict, answer.reason,
+    answer.line, rollout.policy, rollout.revision, inputs, state)
+end
+
+local function advance(lease, rollout)
+  local stats, seen, at = seen_stats(rollout), seen_rollout(rollout), math.floor(now())
+  local answer = policy.advance(rollout, seen, at, stats)
+  if answer.verdict == "default" then answer = rollouts.advance(rollout.plan, stats, rollout.stage) end
+  local is_last = rollout.stage + 1 >= #rollout.plan.stages
+  local state = BECOMES[answer.verdict] or answer.verdict == "advance" and is_last and "completed" or rollout.state
+  decide(lease, rollout, answer, { stats = stats, rollout = { stage = seen.stage, age = seen.age }, now = at },
+    state)
+  if answer.verdict == "advance" and not is_last then enter(lease, rollout, answer.reason) end
+end
+
+-- A rollback goes through the stages as well, each as soon as the one before is done.
+local function advance_back(lease, rollout)
+  local stats = rollouts.stats(rollout.plan, rollout.stage, rollout.counts or {})
+  if not stats.stage_done then return end
+  if rollout.stage + 1 < #rollout.plan.stages then
+    enter(lease, rollout, "all devices of the stage are done")
+  else
+    decide(lease, rollout, { verdict = "advance", reason = "all devices are done" }, nil, "rolled_back")
+  end
+end
+
+local function run(lease, rollout)
+  if not rollout.started then return end
+  if not policy.ready(lease, rollout) then return end
+  time_out(lease, rollout)
+  if rollout.state == "paused" then return end
+  if rollout.state == "rolling_back" and not rollout.turned then
+    db.run("rollout_turn_back", lease.fence, rollout.id)
+    offers.poke()
+  elseif rollout.stage < 0 then
+    enter(lease, rollout, "begins")
+  else
+    if (rollout.control_age or WATCH) >= WATCH then
+      db.run("rollout_watch", lease.fence, rollout.id, rollout.plan.vanish_after)
+    end
+    offer(lease, rollout);
+    (rollout.state == "running" and advance or advance_back)(lease, rollout)
+  end
+end
+
+function driver.tick()
+  local lease = drive()
+  if not lease then return end
+  fold(lease)
+  for _, rollout in ipairs(db.all "rollouts_driven") do
+    if not keep(lease) then return end
+    local ok, problem = pcall(run, lease, rollout)
+    if not ok then log.error("rollout cannot go on", { rollout_id = rollout.id, error = tostring(problem) }) end
+  end
+end
+
+return driver

@@ -1,0 +1,108 @@
+-- Policies: read, check, put in force, go back. A revision is the SHA-256 of its source.
+
+local page = require "lib.page"
+local policy = require "lib.policy_source"
+
+local SOURCE = { "string", min = 1, max = 65536 }
+
+local function shown(row)
+  local plan, problems = policy.plan(row)
+  return {
+    name = row.name, revision = row.revision, source = row.source, author = row.author, message = row.message or json.null,
+    parent = row.parent or json.null, created_at = row.created_at, updated_at = row.updated_at, note = row.note or json.null,
+    declaration = plan or json.null, problems = json.array(problems),
+  }
+end
+
+local function find(name)
+  local row = db.one("policy_active", name)
+  if not row then fail(404) end
+  return row
+end
+
+-- The revision that If-Match names; nil where there is none yet.
+local function expected(req, row)
+  local header = req.header("if-match")
+  if not header then
+    if row then
+      fail(428, "Name the revision that you have changed in If-Match, so that nobody's work is lost.")
+    end
+    return nil
+  end
+  return header:match('^"?(%x+)"?$') or fail(422, "If-Match must name a revision.")
+end
+
+local function changed_meanwhile()
+  fail(412, "Another revision is in force by now.")
+end
+
+local function list(req)
+  local after = page.start(req, "policies", "")
+  local rows = db.all("policies_list", after, req.query.limit + 1)
+  return page.answer(req, "policies", rows, function(row) return row.name end, shown)
+end
+
+local function get(req)
+  local row = find(req.params.name)
+  return 200, shown(row), { etag = ('"%s"'):format(row.revision) }
+end
+
+local function put(req)
+  local name = req.params.name
+  if not name:find("^[a-z][a-z0-9_]*$") or #name > 32 or name == "check" or name == "simulate" then
+    fail(422, "A policy's name has 1 to 32 characters of a-z, 0-9 and _, and begins with a letter.")
+  end
+  local row = db.one("policy_active", name)
+  local was = expected(req, row)
+  local revision = crypto.sha256(req.body.source)
+  local plan, problems = policy.plan { name = name, revision = revision, source = req.body.source }
+  if not plan then
+    local errors = {}
+    for i, problem in ipairs(problems) do
+      errors[i] = { field = "source", message = ("line %d: %s"):format(problem.line, problem.message) }
+    end
+    fail(422, "The policy has problems; nothing was changed.", { errors = errors, problems = json.array(problems) })
+  end
+  if row and was ~= row.revision or not row and was then changed_meanwhile() end
+  local author = db.one("account_by_id", req.user.id).email
+  if not db.one("policy_activate", name, was, revision, req.body.source, author, req.body.message) then
+    changed_meanwhile()
+  end
+  return get(req)
+end
+
+local function rollback(req)
+  local row = find(req.params.name)
+  local was = expected(req, row)
+  if was ~= row.revision then changed_meanwhile() end
+  if not row.parent then fail(409, "There is no revision before this one.") end
+  if not db.one("policy_back", row.name, was, nil) then changed_meanwhile() end
+  return get(req)
+end
+
+local function revisions(req)
+  local row = find(req.params.name)
+  return 200, { items = json.array(db.all("policy_revisions_list", row.name, req.query.limit)), next = json.null }
+end
+
+local function check(req)
+  local loaded = policies.load("policy", req.body.source)
+  return 200, { ok = #loaded.problems == 0, problems = json.array(loaded.problems) }
+end
+
+return {
+  { method = "GET", path = "/policies", who = "operator", query = page.query(), handler = list },
+  { method = "GET", path = "/policies/:name", who = "operator", handler = get },
+  {
+    method = "PUT", path = "/policies/:name", who = "operator", max_body = "firmware.max_size",
+    body = { source = SOURCE, message = { "string", max = 500, optional = true } },
+    handler = put,
+  },
+  { method = "POST", path = "/policies/:name/rollback", who = "operator", handler = rollback },
+  {
+    method = "GET", path = "/policies/:name/revisions", who = "operator",
+    query = { limit = { "integer", min = 1, max = 200, default = 50 } },
+    handler = revisions,
+  },
+  { method = "POST", path = "/policies/check", who = "operator", body = { source = SOURCE }, handler = check },
+}

@@ -1,0 +1,128 @@
+-- Rollouts: make, watch, steer. What drives them is lib/rollout_driver; what decides is a policy.
+
+local page = require "lib.page"
+local policy = require "lib.policy_source"
+local rollout = require "lib.rollout"
+
+local TARGET = {
+  chip = { "string", min = 1, max = 50, optional = true },
+  tags = { "map", of = { "string", max = 100 }, max = 32, optional = true },
+  versions = { "list", of = { "string", min = 1, max = 50 }, min = 1, max = 100, optional = true },
+  device_ids = { "list", of = { "integer", min = 1 }, min = 1, max = 10000, optional = true },
+}
+
+local function refuse(field, message)
+  fail(422, "The rollout cannot be made.", { errors = { { field = field, message = message } } })
+end
+
+local function find(id)
+  local row = db.one("rollout_by_id", id)
+  if not row then fail(404) end
+  return row
+end
+
+local function create(req)
+  local body = req.body
+  local source = policy.active(body.policy)
+  if not source then refuse("policy", "there is no such policy") end
+  local plan, problems = policy.plan(source)
+  if not plan then refuse("policy", "does not load: " .. problems[1].message) end
+  local image = db.all("update_firmware", body.firmware_id, nil, nil)[1]
+  if not image then refuse("firmware_id", "there is no such firmware") end
+  if not image.release_signature then
+    refuse("firmware_id", "has no release signature: no device would install it")
+  end
+  local id = db.transaction(function(tx)
+    local made = tx.one("rollout_create", body.name, body.policy, plan, body.firmware_id, body.target or {},
+      body.params or {}, body.priority, body.starts_at, req.user.id)
+    if not made then refuse("firmware_id", "there is no such firmware any more") end
+    tx.run("rollout_enlist", made.id)
+    return made.id
+  end)
+  return 201, { rollout = rollout.shown(find(id)) }
+end
+
+local function get(req)
+  local row = find(req.params.id)
+  local shown = rollout.shown(row)
+  shown.excluded = json.array(db.all("rollout_excluded", row.id))
+  shown.plan = row.plan
+  return 200, shown
+end
+
+local function list(req)
+  local before = page.start(req, "rollouts", 2147483647)
+  local rows = db.all("rollouts_list", before, req.query.limit + 1, req.query.state)
+  return page.answer(req, "rollouts", rows, page.by_id, rollout.shown)
+end
+
+local function steer(verb, from, to, otherwise)
+  return {
+    method = "POST", path = "/rollouts/:id/" .. verb, who = "operator",
+    body = { reason = { "string", min = 1, max = 500, optional = true } },
+    handler = function(req)
+      local row = find(req.params.id)
+      local reason = req.body.reason or otherwise
+      if not db.one("rollout_steer", row.id, json.array(from), to, verb, reason, req.user.id) then
+        fail(409, ("The rollout is %s: it cannot %s."):format(find(row.id).state:gsub("_", " "), verb))
+      end
+      if to == "aborted" then
+        db.run("rollout_cancel_offers", row.id)
+        offers.poke()
+      end
+      return 200, { rollout = rollout.shown(find(row.id)) }
+    end,
+  }
+end
+
+local function updates(req)
+  local row = find(req.params.id)
+  local before = page.start(req, "rollout updates", 2147483647)
+  local rows = db.all("rollout_updates", row.id, before, req.query.limit + 1, req.query.state)
+  return page.answer(req, "rollout updates", rows, page.by_id)
+end
+
+local function decisions(req)
+  local row = find(req.params.id)
+  local before = page.start(req, "decisions", math.maxinteger)
+  local rows = db.all("rollout_decisions", row.id, before, req.query.limit + 1, req.query.device_id)
+  return page.answer(req, "decisions", rows, page.by_id)
+end
+
+return {
+  {
+    method = "POST", path = "/rollouts", who = "operator",
+    body = {
+      name = { "string", min = 1, max = 100 },
+      firmware_id = { "integer", min = 1 },
+      policy = { "string", min = 1, max = 50 },
+      target = { "object", fields = TARGET, optional = true },
+      params = { "map", of = { "any" }, max = 32, optional = true },
+      priority = { "integer", min = -1000, max = 1000, default = 0 },
+      starts_at = { "string", max = 40, optional = true, check = function(text)
+        if not time.parse(text) then return "must be a time like 2026-01-31T12:00:00Z" end
+      end },
+    },
+    handler = create,
+  },
+  {
+    method = "GET", path = "/rollouts", who = "operator",
+    query = page.query { state = { "string", max = 20, optional = true } },
+    handler = list,
+  },
+  { method = "GET", path = "/rollouts/:id", who = "operator", handler = get },
+  steer("pause", { "running" }, "paused", "paused on request"),
+  steer("resume", { "paused" }, "running", "resumed on request"),
+  steer("abort", { "running", "paused", "rolling_back" }, "aborted", "aborted on request"),
+  steer("rollback", { "running", "paused", "completed", "aborted" }, "rolling_back", "rolled back on request"),
+  {
+    method = "GET", path = "/rollouts/:id/devices", who = "operator",
+    query = page.query { state = { "string", max = 20, optional = true } },
+    handler = updates,
+  },
+  {
+    method = "GET", path = "/rollouts/:id/decisions", who = "operator",
+    query = page.query { device_id = { "integer", min = 1, optional = true } },
+    handler = decisions,
+  },
+}

@@ -1,0 +1,60 @@
+-- Policies and their revisions. What is in force is one row of `policies`; changing it is compare-and-set.
+
+-- name: policy_active read
+select p.name, p.revision, r.source, r.author, r.message, r.parent, r.created_at, p.updated_at, p.note
+from policies p join policy_revisions r on r.policy = p.name and r.revision = p.revision
+where p.name = $1::text;
+
+-- name: policies_list read
+-- $1: after this name  $2: how many
+select p.name, p.revision, r.source, r.author, r.message, r.parent, r.created_at, p.updated_at, p.note
+from policies p join policy_revisions r on r.policy = p.name and r.revision = p.revision
+where p.name > $1::text order by p.name limit $2::int;
+
+-- name: policy_revisions_list read
+-- $1: policy  $2: how many
+select revision, parent, author, message, created_at, source from policy_revisions
+where policy = $1::text order by created_at desc, revision limit $2::int;
+
+-- name: policy_revision read
+select policy as name, revision, source, parent, author, message, created_at
+from policy_revisions where policy = $1::text and revision = $2::text;
+
+-- name: policy_activate
+-- Puts a revision of policy $1 in force where $2 (null: none) is now. $3: revision  $4: source  $5: author  $6: message
+-- No row: another one is in force by now.
+with kept as (
+  insert into policy_revisions (policy, revision, parent, source, author, message)
+  values ($1::text, $3::text, $2::text, $4::text, $5::text, $6::text)
+  on conflict (policy, revision) do update set policy = excluded.policy
+  returning revision
+), first as (
+  insert into policies (name, revision) select $1::text, revision from kept where $2::text is null
+  on conflict (name) do nothing
+  returning revision
+), next as (
+  update policies p set revision = kept.revision, updated_at = now(), note = null from kept
+  where p.name = $1::text and p.revision = $2::text
+  returning p.revision
+)
+select revision from first union all select revision from next;
+
+-- name: policy_back
+-- Goes back from revision $2 of policy $1 to the one before. $3: why, where that happens by itself, or null
+-- No row: another one is in force by now, or there is none before.
+update policies p set revision = r.parent, updated_at = now(), note = $3::text
+from policy_revisions r
+where p.name = $1::text and p.revision = $2::text and r.policy = p.name and r.revision = p.revision
+  and r.parent is not null
+returning p.revision;
+
+-- name: policy_imports read
+-- Which of the policies that files hold are to be put in force. $1: [{name, revision, saved_at (Unix seconds)}]
+-- $2: whether this process has just started: then only what was never seen is news.
+select f.name, p.revision as active
+from jsonb_to_recordset($1::jsonb) as f (name text, revision text, saved_at float8)
+left join policies p on p.name = f.name
+where p.revision is distinct from f.revision
+  and case when p.name is null or $2::boolean
+           then not exists (select from policy_revisions r where r.policy = f.name and r.revision = f.revision)
+           else to_timestamp(f.saved_at) > p.updated_at end;

@@ -1,0 +1,106 @@
+-- Rollouts as people see and steer them. The driver's statements are in rollout_engine.sql.
+
+-- name: rollout_create
+-- $1: name  $2: policy  $3: plan  $4: firmware  $5: target  $6: params  $7: priority  $8: starts_at  $9: account
+insert into rollouts (name, policy, plan, revision, firmware_id, firmware, target, params, priority, starts_at, created_by)
+select $1::text, p.name, $3::jsonb, p.revision, f.id,
+       jsonb_build_object('id', f.id, 'version', f.version, 'chip', f.chip, 'project', f.project, 'size', f.size),
+       $5::jsonb, $6::jsonb, $7::int, coalesce($8::timestamptz, now()), $9::int
+from policies p, firmware f where p.name = $2::text and f.id = $4::int
+returning id;
+
+-- name: rollout_enlist
+-- Makes the devices that the target of rollout $1 names its members. In the transaction that makes it. Whom it cannot
+-- have is looked up once for each kind of device: there are few.
+with made as (
+  select r.id, r.plan, r.target, f as image from rollouts r join firmware f on f.id = r.firmware_id where r.id = $1::int
+), kinds as materialized (
+  select k.*, rollout_exclusion(made.plan, made.image, chip, chip_reported, firmware_version, elf_sha256) as exclusion
+  from made, (select distinct chip, chip_reported, firmware_version, elf_sha256 from devices) k
+)
+insert into rollout_devices (rollout_id, device_id, bucket, grp, state, reason)
+select made.id, d.id, rollout_bucket(made.id, d.id), coalesce(d.tags->>(made.plan->'spread'->>'tag'), ''),
+       case when k.exclusion is null then 'waiting' else 'excluded' end, k.exclusion
+from made cross join devices d
+join kinds k on coalesce(k.chip, '') = coalesce(d.chip, '')
+  and coalesce(k.chip_reported, '') = coalesce(d.chip_reported, '')
+  and coalesce(k.firmware_version, '') = coalesce(d.firmware_version, '')
+  and coalesce(k.elf_sha256, '') = coalesce(d.elf_sha256, '')
+where rollout_targets(made.target, d)
+  and (made.target->'device_ids' is null
+       or d.id in (select jsonb_array_elements_text(made.target->'device_ids')::int));
+
+-- name: rollout_by_id read
+select r.id, r.name, r.state, r.policy, r.revision, r.firmware, r.target, r.params, r.priority, r.plan, r.stage,
+       r.stage_entered_at, r.reason, r.starts_at, r.created_at, r.updated_at,
+       (select jsonb_object_agg(state, n) from
+         (select state, sum(n) as n from rollout_counts c where c.rollout_id = r.id group by state) s) as counts
+from rollouts r where r.id = $1::int;
+
+-- name: rollouts_list read
+-- $1: before this id  $2: how many  $3: state or null
+select r.id, r.name, r.state, r.policy, r.revision, r.firmware, r.target, r.params, r.priority, r.plan, r.stage,
+       r.stage_entered_at, r.reason, r.starts_at, r.created_at, r.updated_at,
+       (select jsonb_object_agg(state, n) from
+         (select state, sum(n) as n from rollout_counts c where c.rollout_id = r.id group by state) s) as counts
+from rollouts r where r.id < $1::int and ($3::text is null or r.state = $3::text)
+order by r.id desc limit $2::int;
+
+-- name: rollout_excluded read
+-- Why devices of rollout $1 are excluded, and how many for each reason.
+select reason, count(*)::int as count from rollout_devices
+where rollout_id = $1::int and state = 'excluded' group by reason order by count(*) desc, reason limit 100;
+
+-- name: rollout_steer
+-- A person's word on rollout $1. $2: states it may come from  $3: new state  $4: verdict  $5: reason  $6: account
+with moved as (
+  update rollouts set state = $3::text, reason = $5::text, updated_at = now(), verdict = null, verdict_count = 0,
+                      credited_at = now()
+  where id = $1::int and state = any (array(select jsonb_array_elements_text($2::jsonb)))
+  returning id, policy, revision
+), kept as (
+  insert into decisions (rollout_id, verdict, reason, policy, revision, inputs)
+  select moved.id, $4::text, $5::text, policy, revision, jsonb_build_object('by', u.email)
+  from moved join users u on u.id = $6::int
+)
+select id from moved;
+
+-- name: rollout_cancel_offers
+-- Ends what rollout $1, which was aborted, has under way.
+with ended as (
+  update updates u
+  set state = 'cancelled', reason = 'the rollout was aborted', updated_at = now()
+  where u.rollout_id = $1::int and u.state in ('pending', 'offered', 'downloading', 'installing')
+    and exists (select from rollouts where id = $1::int and state = 'aborted')
+  returning u.id, u.device_id
+), held as (
+  select o.device_id from offers o join ended on o.device_id = ended.device_id and o.update_id = ended.id
+  order by o.device_id for update of o
+)
+update offers o
+set update_id = null, payload = '', expires_at = null, changed_at = now(), published_at = null
+from held where o.device_id = held.device_id;
+
+-- name: rollout_updates read
+-- Updates of rollout $1. $2: before this id  $3: how many  $4: state or null
+select id, device_id, firmware_id, rollout_id, version, from_version, state, progress, reason, created_at, updated_at
+from updates where rollout_id = $1::int and id < $2::int and ($4::text is null or state = $4::text)
+order by id desc limit $3::int;
+
+-- name: rollout_decisions read
+-- $1: rollout  $2: before this id  $3: how many  $4: device or null
+select id, at, device_id, verdict, reason, policy, revision, line
+from decisions
+where rollout_id = $1::int and id < $2::bigint and ($4::int is null or device_id = $4::int)
+order by id desc limit $3::int;
+
+-- name: rollouts_of_device read
+-- What rollouts that are not over make of device $1.
+select r.id, r.name, r.state as rollout_state, r.policy, r.firmware, r.plan, r.stage, r.starts_at, r.reason as rollout_reason,
+       m.state, m.in_stage, m.verdict, m.reason, m.line, m.revision, m.asked, m.since, m.attempts, m.asleep,
+       case when m.ask_at < 'infinity' then m.ask_at end as ask_at,
+       (select inputs from decisions d where d.device_id = m.device_id and d.rollout_id = m.rollout_id
+        order by d.id desc limit 1) as inputs
+from rollouts r left join rollout_devices m on m.rollout_id = r.id and m.device_id = $1::int
+where r.state in ('running', 'paused', 'rolling_back') or m.update_id is not null
+order by r.state in ('running', 'paused', 'rolling_back') desc, r.id desc limit 20;

@@ -1,0 +1,178 @@
+"""Rollouts from the order to the end: policies decide, devices that answer at once do what they are told to."""
+import json
+import secrets
+
+import pytest
+
+import make_image
+from answers import problem
+from devices import Device, wait_for
+from test_firmware import upload, version
+
+
+class Answering(Device):
+    """A device that takes each offer and ends it as `outcome` says: confirmed, failed, rolled_back, or silent."""
+
+    def __init__(self, system, account, firmware, outcome="confirmed", **fields):
+        super().__init__(system, account, **fields)
+        self.outcome, self.runs, self.taken = outcome, firmware, []
+
+    def connect(self, **options):
+        code = super().connect(**options)
+        self.mqtt.on_message = self.on_offer
+        self.tell()
+        return code
+
+    def tell(self, **fields):
+        self.mqtt.publish(self.topics["status"], json.dumps({
+            "status": "online", "session": self.session, "chip": "esp32", "firmware_version": self.runs["version"],
+            "elf_sha256": self.runs["elf_sha256"], "battery": 80, **fields}), qos=1)
+
+    def on_offer(self, client, userdata, message):
+        if not message.payload:
+            return
+        offer = json.loads(json.loads(message.payload)["manifest"])
+        if offer["update_id"] in self.taken:
+            return
+        self.taken.append(offer["update_id"])
+        block = {"update_id": offer["update_id"], "error": None}
+        self.tell(ota={**block, "state": "downloading", "progress": 50})
+        if self.outcome == "silent":
+            return
+        if self.outcome == "confirmed" or offer["action"] == "rollback":
+            self.runs = offer
+        self.tell(ota={**block, "state": "confirmed" if offer["action"] == "rollback" else self.outcome,
+                       "error": None if self.outcome == "confirmed" else "as the test asked"})
+
+
+@pytest.fixture
+def fleet(otad, operator):
+    """fleet(count, tag, outcome): connected devices on an older image, marked by a tag of the test's own."""
+    devices = []
+
+    def make(count, outcome=lambda i: "confirmed", **fields):
+        old = upload(operator, make_image.build(project=project, version=version())).json()["firmware"]
+        new = upload(operator, make_image.build(project=project, version="99999." + version())).json()["firmware"]
+        for i in range(count):
+            device = Answering(otad, operator, old, outcome(i), tags={"test": tag}, **fields)
+            devices.append(device)
+            assert device.connect() == 0
+        for device in devices:
+            device.wait(lambda d: d["firmware_version"] == old["version"])
+        return devices, old, new
+
+    project, tag = "p" + secrets.token_hex(4), secrets.token_hex(4)
+    make.tag = tag
+    yield make
+    for device in devices:
+        device.disconnect()
+
+
+def put(operator, name, source):
+    answer = operator.client.put(f"/policies/{name}", json={"source": source, "message": "for a test"})
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def new_policy(operator, source):
+    name = "t_" + secrets.token_hex(4)
+    put(operator, name, source)
+    return name
+
+
+def roll(operator, fleet, policy, firmware, **more):
+    answer = operator.client.post("/rollouts", json={
+        "name": "test", "firmware_id": firmware["id"], "policy": policy, "target": {"tags": {"test": fleet.tag}}, **more})
+    assert answer.status_code == 201, answer.text
+    return answer.json()["rollout"]
+
+
+def rollout(operator, made):
+    return operator.client.get(f"/rollouts/{made['id']}").json()
+
+
+def reaches(operator, made, state, timeout=40):
+    return wait_for(lambda: (lambda r: r if r["state"] == state else None)(rollout(operator, made)), timeout)
+
+
+def decisions(operator, made):
+    return operator.client.get(f"/rollouts/{made['id']}/decisions?limit=200").json()["items"]
+
+
+def test_all_at_once_reaches_everybody(operator, fleet):
+    devices, _, new = fleet(5)
+    made = roll(operator, fleet, "all_at_once", new)
+    assert made["state"] == "running" and made["counts"]["targeted"] == 5, rollout(operator, made)
+    done = reaches(operator, made, "completed")
+    assert done["counts"]["succeeded"] == 5 and done["counts"]["under_way"] == 0
+    assert {device.runs["version"] for device in devices} == {new["version"]}
+    offers = [d for d in decisions(operator, made) if d["verdict"] == "offer"]
+    assert {d["device_id"] for d in offers} == {device.id for device in devices}
+    assert all(d["policy"] == "all_at_once" and len(d["revision"]) == 64 for d in offers)
+
+
+def test_stages_go_one_after_the_other(operator, fleet):
+    devices, _, new = fleet(8)
+    policy = new_policy(operator, """return { stages = {
+      { name = "first", share = 0.25, soak = "1s" }, { name = "all", share = 1 } } }""")
+    made = roll(operator, fleet, policy, new)
+    done = reaches(operator, made, "completed")
+    assert done["counts"]["succeeded"] == 8
+    steps = [d for d in reversed(decisions(operator, made)) if d["device_id"] is None]
+    assert [d["verdict"] for d in steps if d["verdict"] == "advance"] == ["advance", "advance"]
+
+
+def test_a_failing_canary_pauses_and_is_rolled_back(operator, fleet):
+    devices, old, new = fleet(6, outcome=lambda i: "confirmed" if i % 2 else "failed")
+    policy = new_policy(operator, 'return { stages = { { name = "all", share = 1 } }, retry = { max = 0 } }')
+    made = roll(operator, fleet, policy, new)
+    paused = reaches(operator, made, "paused")
+    assert paused["counts"]["failed"] == 3 and "failed" in paused["reason"]
+    answer = operator.client.post(f"/rollouts/{made['id']}/rollback", json={"reason": "as tested"})
+    assert answer.status_code == 200, answer.text
+    done = reaches(operator, made, "rolled_back")
+    assert done["counts"]["rolled_back"] == 3
+    assert {device.runs["version"] for device in devices} == {old["version"]}
+
+
+def test_a_hold_says_why(operator, fleet):
+    devices, _, new = fleet(2)
+    policy = new_policy(operator, """return {
+  admit = function(device)
+    if device.telemetry.battery < 90 then return "hold", "battery below 90 %" end
+    return "offer"
+  end,
+}""")
+    made = roll(operator, fleet, policy, new)
+    held = wait_for(lambda: (lambda r: r if r["counts"]["held"] == 2 else None)(rollout(operator, made)), 20)
+    assert held["state"] == "running"
+    found = [d for d in decisions(operator, made) if d["verdict"] == "hold" and d["device_id"]]
+    assert {(d["reason"], d["line"]) for d in found} == {("battery below 90 %", 3)}
+
+
+def test_a_policy_edited_meanwhile_applies_at_once(operator, fleet):
+    devices, _, new = fleet(2)
+    policy = new_policy(operator, 'return { admit = function() return "hold", "not yet" end }')
+    made = roll(operator, fleet, policy, new)
+    wait_for(lambda: rollout(operator, made)["counts"]["held"] == 2, 20)
+    now = operator.client.get(f"/policies/{policy}").json()
+    answer = operator.client.put(f"/policies/{policy}", json={"source": "return {"}, headers={"If-Match": now["revision"]})
+    problem(answer, 422, "source")
+    answer = operator.client.put(f"/policies/{policy}", json={"source": "return {}"}, headers={"If-Match": "0" * 64})
+    problem(answer, 412)
+    answer = operator.client.put(f"/policies/{policy}", json={"source": "return {}"},
+                                 headers={"If-Match": f'"{now["revision"]}"'})
+    assert answer.status_code == 200, answer.text
+    done = reaches(operator, made, "completed", 90)
+    assert done["revision"] == answer.json()["revision"] and done["counts"]["succeeded"] == 2
+
+
+def test_abort_ends_what_is_under_way(operator, fleet):
+    devices, _, new = fleet(2, outcome=lambda i: "silent")
+    made = roll(operator, fleet, "all_at_once", new)
+    wait_for(lambda: rollout(operator, made)["counts"]["downloading"] == 2, 20)
+    answer = operator.client.post(f"/rollouts/{made['id']}/abort", json={})
+    assert answer.json()["rollout"]["state"] == "aborted"
+    problem(operator.client.post(f"/rollouts/{made['id']}/resume", json={}), 409)
+    for device in devices:
+        assert operator.client.get(f"/devices/{device.id}/updates").json()["items"][0]["state"] == "cancelled"
