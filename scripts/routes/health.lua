@@ -33,6 +33,7 @@ local function count_updates()
       tx.all("fleet_updates_entered"))
     family(out, "otad_updates_under_way", "gauge", "Updates that are in each state now, on all instances together",
       tx.all("fleet_updates_under_way"))
+    family(out, "otad_rollouts", "gauge", "Rollouts in each state", tx.all("fleet_rollouts"))
   end)
   counted = { at = now(), text = table.concat(out) }
   return counted.text

@@ -5,12 +5,21 @@ local policy = require "lib.policy_source"
 
 local SOURCE = { "string", min = 1, max = 65536 }
 
+-- Without the file's name, which is the policy's.
+local function listed(problems)
+  local list = {}
+  for i, problem in ipairs(problems or {}) do
+    list[i] = { line = problem.line, severity = problem.severity, message = problem.message }
+  end
+  return json.array(list)
+end
+
 local function shown(row)
   local plan, problems = policy.plan(row)
   return {
     name = row.name, revision = row.revision, source = row.source, author = row.author, message = row.message or json.null,
     parent = row.parent or json.null, created_at = row.created_at, updated_at = row.updated_at, note = row.note or json.null,
-    declaration = plan or json.null, problems = json.array(problems),
+    declaration = plan or json.null, problems = listed(problems),
   }
 end
 
@@ -61,7 +70,7 @@ local function put(req)
     for i, problem in ipairs(problems) do
       errors[i] = { field = "source", message = ("line %d: %s"):format(problem.line, problem.message) }
     end
-    fail(422, "The policy has problems; nothing was changed.", { errors = errors, problems = json.array(problems) })
+    fail(422, "The policy has problems; nothing was changed.", { errors = errors, problems = listed(problems) })
   end
   if row and was ~= row.revision or not row and was then changed_meanwhile() end
   local author = db.one("account_by_id", req.user.id).email
@@ -87,7 +96,7 @@ end
 
 local function check(req)
   local loaded = policies.load("policy", req.body.source)
-  return 200, { ok = #loaded.problems == 0, problems = json.array(loaded.problems) }
+  return 200, { ok = #loaded.problems == 0, problems = listed(loaded.problems) }
 end
 
 return {

@@ -2,6 +2,7 @@
 
 local device = require "lib.device"
 local explain = require "lib.explain"
+local explain_rollout = require "lib.explain_rollout"
 local page = require "lib.page"
 local update = require "lib.update"
 
@@ -79,11 +80,17 @@ local function why(req)
   local current = db.one("update_under_way", target.id)
   local last = current or db.all("updates_of_device", target.id, 2147483647, 1)[1]
   local offer = current and db.one("update_offer", target.id)
+  local rollouts, words = {}, { explain(target, last, offer) }
+  for i, row in ipairs(db.all("rollouts_of_device", target.id)) do
+    rollouts[i] = explain_rollout(row)
+    words[#words + 1] = rollouts[i].explanation
+  end
   return 200, {
     device_id = target.id,
     updating = current ~= nil,
-    explanation = explain(target, last, offer),
+    explanation = table.concat(words, " "),
     update = last or json.null,
+    rollouts = json.array(rollouts),
   }
 end
 

@@ -10,3 +10,8 @@ from unnest(array['pending', 'offered', 'downloading', 'installing', 'succeeded'
 select state, (select count(*) from updates u where u.state = s.state
                and u.state in ('pending', 'offered', 'downloading', 'installing')) as count
 from unnest(array['pending', 'offered', 'downloading', 'installing']) as s (state);
+
+-- name: fleet_rollouts read
+select state, count(r.id) as count
+from unnest(array['running', 'paused', 'completed', 'aborted', 'rolling_back', 'rolled_back']) as state
+left join rollouts r using (state) group by state order by state;

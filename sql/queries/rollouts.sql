@@ -96,11 +96,12 @@ order by id desc limit $3::int;
 
 -- name: rollouts_of_device read
 -- What rollouts that are not over make of device $1.
-select r.id, r.name, r.state as rollout_state, r.policy, r.firmware, r.plan, r.stage, r.starts_at, r.reason as rollout_reason,
+select r.id, r.name, r.state as rollout_state, r.policy, r.firmware, r.target, r.plan, r.stage, r.starts_at,
+       r.starts_at > now() as early, r.reason as rollout_reason, d.chip, d.firmware_version, d.tags, d.status,
        m.state, m.in_stage, m.verdict, m.reason, m.line, m.revision, m.asked, m.since, m.attempts, m.asleep,
        case when m.ask_at < 'infinity' then m.ask_at end as ask_at,
-       (select inputs from decisions d where d.device_id = m.device_id and d.rollout_id = m.rollout_id
-        order by d.id desc limit 1) as inputs
-from rollouts r left join rollout_devices m on m.rollout_id = r.id and m.device_id = $1::int
-where r.state in ('running', 'paused', 'rolling_back') or m.update_id is not null
+       (select inputs from decisions e where e.device_id = m.device_id and e.rollout_id = m.rollout_id
+        order by e.id desc limit 1) as inputs
+from devices d cross join rollouts r left join rollout_devices m on m.rollout_id = r.id and m.device_id = d.id
+where d.id = $1::int and ( r.state in ('running', 'paused', 'rolling_back') or m.update_id is not null)
 order by r.state in ('running', 'paused', 'rolling_back') desc, r.id desc limit 20;

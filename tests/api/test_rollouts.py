@@ -176,3 +176,19 @@ def test_abort_ends_what_is_under_way(operator, fleet):
     problem(operator.client.post(f"/rollouts/{made['id']}/resume", json={}), 409)
     for device in devices:
         assert operator.client.get(f"/devices/{device.id}/updates").json()["items"][0]["state"] == "cancelled"
+
+
+def test_explain_tells_the_rule_its_line_and_what_it_saw(operator, fleet):
+    devices, _, new = fleet(1)
+    policy = new_policy(operator, 'return {\n  admit = function(device)\n    return "hold", "too cold"\n  end,\n}')
+    made = roll(operator, fleet, policy, new)
+    wait_for(lambda: rollout(operator, made)["counts"]["held"] == 1, 20)
+    answer = operator.client.get(f"/devices/{devices[0].id}/explain").json()
+    found = next(r for r in answer["rollouts"] if r["rollout_id"] == made["id"])
+    assert (found["state"], found["reason"], found["line"]) == ("held", "too cold", 3)
+    for words in (f"Rollout {made['id']}", "line 3", '"too cold"', "battery 80", "asked again at"):
+        assert words in found["explanation"] and words in answer["explanation"], found["explanation"]
+    other = Device(devices[0].system, operator, tags={"test": "another"})
+    answer = operator.client.get(f"/devices/{other.id}/explain").json()
+    found = next(r for r in answer["rollouts"] if r["rollout_id"] == made["id"])
+    assert found["state"] == "untargeted" and "it wants the tag test" in found["explanation"]
