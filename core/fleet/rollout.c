@@ -58,13 +58,12 @@ static int sum(const int *counts, enum rollout_device_state from, enum rollout_d
 static bool stage_done(const struct rollout_plan *plan, int stage, const struct rollout_tally *tally,
                        int targeted)
 {
-    int under_way = sum(tally->stage, ROLLOUT_PENDING, ROLLOUT_INSTALLING);
-    if (stage < 0 || tally->stage[ROLLOUT_WAITING] > 0 || tally->stage[ROLLOUT_HELD] > 0 ||
-        tally->retries > 0)
+    int open = sum(tally->stage, ROLLOUT_WAITING, ROLLOUT_INSTALLING) + tally->retries;
+    if (stage < 0)
         return false;
-    if (under_way == 0)
+    if (open == 0)
         return true;
-    return stage < plan->stage_count - 1 && under_way == tally->asleep && under_way * 2 <= targeted;
+    return stage < plan->stage_count - 1 && open == tally->asleep && open * 2 <= targeted;
 }
 
 void rollout_stats(const struct rollout_plan *plan, int stage, const struct rollout_tally *tally,

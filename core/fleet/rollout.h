@@ -51,7 +51,7 @@ int rollout_device_state(const char *name);
 struct rollout_tally {                                            /* how many devices are in each state */
     int all[ROLLOUT_DEVICE_STATES], stage[ROLLOUT_DEVICE_STATES]; /* of the rollout; of its stage's share */
     int retries; /* of the stage: ended badly, will be asked again */
-    int asleep;  /* of the stage and under way: the offer waits for a device that is offline */
+    int asleep;  /* of the stage: held, or with an offer that waits, because they are offline */
     int unheard; /* of the rollout, among timed_out: never took the offer, which says nothing of the firmware
                   */
 };

@@ -81,7 +81,7 @@ local function refusal(device)
     return "hold", ("rollout %d, which comes first, wants the device"):format(device.other_rollout), 30
   end
   if device.no_room then
-    return "offline", "the device is offline, and as many offers as may be wait for such already", 600
+    return "hold", "the device is offline, and as many offers as may be wait for such already", 600, true
   end
 end
 
@@ -89,9 +89,11 @@ end
 local function ask(rollout, candidates)
   local decisions, asked, texts, offered = {}, {}, {}, {}
   for _, device in ipairs(candidates) do
-    local verdict, reason, again = refusal(device)
+    local verdict, reason, again, asleep = refusal(device)
     if verdict then
-      decisions[#decisions + 1] = { device_id = device.id, verdict = verdict, reason = reason, again = again }
+      decisions[#decisions + 1] = {
+        device_id = device.id, verdict = verdict, reason = reason, again = again, asleep = asleep,
+      }
     else
       asked[#asked + 1], texts[#texts + 1] = device, device.device
     end

@@ -122,7 +122,7 @@ with mine as (
     and (d.state in ('waiting', 'held', 'excluded')
            and (d.state = 'excluded' or n.state = 'excluded')
            and (d.state, d.reason) is distinct from (n.state, n.reason)
-         or d.state = 'held' and n.state = 'waiting' and s.online and d.verdict = 'offline'
+         or d.state = 'held' and d.asleep and n.state = 'waiting' and s.online
          or d.state = 'timed_out' and d.asleep and s.online and n.state = 'waiting')
 ), late as ( -- one whose update was cancelled when the rollback began, and which has installed it all the same
   update rollout_devices d
@@ -213,7 +213,8 @@ order by m.ask_at, m.bucket;
 -- name: rollout_apply
 -- Writes what was decided on devices of rollout $2, all or nothing. $3: state in which the rollout must still be
 -- $4: credit left  $5: policy  $6: revision
--- $7: [{device_id, verdict, reason, line, again (seconds; holds), retry_after (offers), device (its
+-- $7: [{device_id, verdict, reason, line, asleep (held because it is offline), again (seconds; holds), retry_after
+--      (offers), device (its
 --      JSON, as text), at (Unix seconds), update?: {id, action, firmware_id, version,
 --      from_version, from_elf_sha256, payload, expires_at}}], sorted by device
 with mine as (
@@ -225,7 +226,7 @@ with mine as (
 ), decided as (
   select t.*, u.id as update_id, u.action, u.firmware_id, u.version, u.from_version, u.from_elf_sha256, u.payload,
          u.expires_at
-  from rollout cross join jsonb_to_recordset($7::jsonb) as t (device_id int, verdict text, reason text, line int,
+  from rollout cross join jsonb_to_recordset($7::jsonb) as t (device_id int, verdict text, reason text, line int, asleep boolean,
          again float8, retry_after float8, device text, at bigint, update jsonb)
   left join lateral jsonb_to_record(t.update) as u (id int, action text, firmware_id int, version text,
          from_version text, from_elf_sha256 text, payload text, expires_at bigint) on t.update is not null
@@ -247,7 +248,7 @@ with mine as (
     set update_id = excluded.update_id, payload = excluded.payload, expires_at = excluded.expires_at,
         changed_at = now(), published_at = null, held = false
 ), final as (
-  select d.device_id, d.line, d.device, d.at, coalesce(d.again, 60) as again, d.retry_after, made.id as update_id,
+  select d.device_id, d.line, d.asleep, d.device, d.at, coalesce(d.again, 60) as again, d.retry_after, made.id as update_id,
          case when d.update_id is not null and made.id is null then 'hold' else d.verdict end as verdict,
          case when d.update_id is not null and made.id is null then 'another update of the device is under way, or its chip changed'
               else d.reason end as reason
@@ -259,10 +260,10 @@ with mine as (
   update rollout_devices m
   set state = case f.verdict when 'offer' then 'pending' when 'skip' then 'skipped'
                              else case when m.state in ('failed', 'timed_out') then m.state else 'held' end end,
-      update_id = coalesce(f.update_id, m.update_id), asleep = false,
+      update_id = coalesce(f.update_id, m.update_id), asleep = coalesce(f.asleep, false),
       attempts = m.attempts + case when f.update_id is null then 0 else 1 end,
       retry_after = f.retry_after,
-      ask_at = case when f.verdict in ('hold', 'offline') then now() + f.again * interval '1 second'
+      ask_at = case when f.verdict = 'hold' then now() + f.again * interval '1 second'
                     else 'infinity'::timestamptz end,
       verdict = f.verdict, reason = f.reason, line = f.line, revision = $6::text,
       asked = case when same.alike then m.asked + 1 else 1 end,
