@@ -9,7 +9,7 @@ enum { CLI_FINE, CLI_PROBLEM, CLI_USAGE };
 int cli_serve(int argc, char **argv);
 int cli_migrate(int argc, char **argv);
 int cli_check(int argc, char **argv);  /* [--json] [DIRECTORY]: what is wrong with scripts */
-int cli_test(int argc, char **argv);   /* [--json] [DIRECTORY]: runs *_test.lua */
+int cli_test(int argc, char **argv);   /* [--json] [--coverage] [DIRECTORY]: runs *_test.lua */
 int cli_user(int argc, char **argv);   /* add | role | password | list */
 int cli_keygen(int argc, char **argv); /* --out NAME: writes NAME.key and NAME.pub */
 int cli_sign(int argc, char **argv);   /* --key NAME.key [--version V] FILE: prints a release signature */

@@ -1,8 +1,10 @@
 /* otad check and otad test: scripts without a server. Both load everything as the server would, with no
- * database behind it; test then runs the functions of each *_test.lua. */
+ * database behind it; check then reads what only shows when it runs (policy/check), and test runs the
+ * functions of each *_test.lua (cli/policy_tests). */
 #include "base/buffer.h"
 #include "base/mem.h"
 #include "cli/cli.h"
+#include "cli/policy_tests.h"
 #include "lua/loader.h"
 #include "policy/mod_policies.h"
 #include "policy/shelf.h"
@@ -15,12 +17,13 @@
 static const char check_usage[] =
     "usage: otad check [--json] [DIRECTORY]\n"
     "\n"
-    "Loads the scripts of DIRECTORY [the key scripts] as the server would and lists what is wrong.\n";
+    "Loads the scripts of DIRECTORY [the key scripts] as the server would, reads them for what would only\n"
+    "show when they run, and lists what is wrong. Warnings are no failure.\n";
 static const char test_usage[] =
-    "usage: otad test [--json] [DIRECTORY]\n"
+    "usage: otad test [--json] [--coverage] [DIRECTORY]\n"
     "\n"
     "Runs each function of each *_test.lua below DIRECTORY [the key scripts]; one that raises an\n"
-    "error has failed.\n";
+    "error has failed. Says how much of each policy ran; --coverage lists the lines that did not.\n";
 
 struct session {
     struct services services;
@@ -28,7 +31,9 @@ struct session {
     struct bundle *bundle;
     struct generation *generation;
     struct problems problems;
-    bool json;
+    struct checker *checker;
+    struct policy_tests *tests;
+    bool json, coverage;
     bool empty; /* no scripts where they were said to be */
 };
 
@@ -38,6 +43,7 @@ static int read_arguments(struct session *session, int argc, char **argv, const 
 {
     static const struct option options[] = {{"json", no_argument, NULL, 'j'},
                                             {"help", no_argument, NULL, 'h'},
+                                            {"coverage", no_argument, NULL, 'c'},
                                             {0}};
     int option;
     optind = 0;
@@ -47,11 +53,12 @@ static int read_arguments(struct session *session, int argc, char **argv, const 
             fputs(usage, stdout);
             return CLI_FINE;
         }
-        if (option != 'j') {
+        if (option != 'j' && (option != 'c' || usage != test_usage)) {
             fprintf(stderr, "otad %s: %s is not an option\n%s", argv[0], argv[optind - 1], usage);
             return CLI_USAGE;
         }
-        session->json = true;
+        session->json = session->json || option == 'j';
+        session->coverage = session->coverage || option == 'c';
     }
     if (argc - optind > 1) {
         fputs(usage, stderr);
@@ -63,6 +70,8 @@ static int read_arguments(struct session *session, int argc, char **argv, const 
 
 static void end(struct session *session)
 {
+    policy_tests_close(session->tests);
+    checker_free(session->checker);
     if (session->generation != NULL)
         generation_release(session->generation);
     bundle_release(session->bundle);
@@ -110,32 +119,50 @@ fail:
     return false;
 }
 
-static void put_problem_json(struct buffer *out, const struct problem *problem)
-{
-    buffer_puts(out, "{\"file\":");
-    buffer_put_json(out, problem->file, strlen(problem->file));
-    buffer_printf(out, ",\"line\":%d,\"severity\":\"error\",\"message\":", problem->line);
-    buffer_put_json(out, problem->message, strlen(problem->message));
-    buffer_putc(out, '}');
-}
-
-static void print_problems(const struct session *session, const char *before, const char *after)
+static void print_problems(const struct session *session)
 {
     struct buffer out = {0};
     for (size_t i = 0; i < session->problems.count; i++) {
         const struct problem *problem = &session->problems.list[i];
-        if (session->json) {
-            buffer_puts(&out, i == 0 ? "" : ",");
-            put_problem_json(&out, problem);
-        } else if (problem->line != 0) {
-            buffer_printf(&out, "%s:%d: %s\n", problem->file, problem->line, problem->message);
-        } else {
-            buffer_printf(&out, "%s%s%s\n", problem->file, *problem->file == '\0' ? "" : ": ",
-                          problem->message);
-        }
+        buffer_puts(&out, problem->file);
+        if (problem->line != 0)
+            buffer_printf(&out, ":%d", problem->line);
+        buffer_printf(&out, "%s%s%s\n", *problem->file == '\0' ? "" : ": ",
+                      problem->warning ? "warning: " : "", problem->message);
     }
-    printf("%s%s%s", before, buffer_text(&out), after);
+    fputs(buffer_text(&out), stdout);
     buffer_free(&out);
+}
+
+static enum check_kind kind_of(const struct bundle_file *file)
+{
+    if (bundle_is_test(file))
+        return CHECK_TEST;
+    if (strncmp(file->name, "policies/", 9) == 0)
+        return CHECK_POLICY;
+    return strncmp(file->name, "lib/policy/", 11) == 0 ? CHECK_LIBRARY : CHECK_SCRIPT;
+}
+
+/* What is to be seen without running anything, besides what loading found. */
+static void check_sources(struct session *session)
+{
+    struct generation *sandbox = loader_open(&session->runtime, session->bundle, &session->problems);
+    session->checker = checker_new(NULL);
+    if (sandbox != NULL) {
+        checker_learn(session->checker, CHECK_SCRIPT, sandbox->L);
+        session->tests = policy_tests_open(sandbox, &session->problems);
+        checker_learn(session->checker, CHECK_TEST, sandbox->L);
+    }
+    for (size_t i = 0; i < session->bundle->count; i++) {
+        const struct bundle_file *file = &session->bundle->files[i];
+        checker_run(session->checker, file->path, kind_of(file), (struct policy_text){file->text, file->len},
+                    &session->problems);
+    }
+    if (checker_missing(session->checker) != NULL)
+        problems_add(&session->problems, "", 0, checker_missing(session->checker));
+    if (sandbox != NULL)
+        generation_release(sandbox);
+    problems_sort(&session->problems);
 }
 
 int cli_check(int argc, char **argv)
@@ -147,15 +174,17 @@ int cli_check(int argc, char **argv)
         return code;
     if (!load(&session, directory))
         return session.empty ? CLI_USAGE : CLI_PROBLEM;
-    code = session.problems.count == 0 ? CLI_FINE : CLI_PROBLEM;
+    check_sources(&session);
+    code = problems_errors(&session.problems) == 0 ? CLI_FINE : CLI_PROBLEM;
     if (session.json) {
-        print_problems(&session,
-                       code == CLI_FINE ? "{\"ok\":true,\"problems\":[" : "{\"ok\":false,\"problems\":[",
-                       "]}\n");
-    } else if (code == CLI_FINE) {
+        struct buffer out = {0};
+        problems_put_json(&session.problems, &out);
+        printf("{\"ok\":%s,\"problems\":%s}\n", code == CLI_FINE ? "true" : "false", buffer_text(&out));
+        buffer_free(&out);
+    } else if (session.problems.count == 0) {
         printf("%zu files, no problems\n", session.bundle->count);
     } else {
-        print_problems(&session, "", "");
+        print_problems(&session);
     }
     end(&session);
     return code;
@@ -212,6 +241,7 @@ static int push_traceback(lua_State *L)
 static int run_test(lua_State *L)
 {
     const struct test_file *test = lua_touserdata(L, 1);
+    policy_tests_reset(L);
     lua_pushcfunction(L, push_traceback);
     generation_require(L, test->file->name);
     lua_getfield(L, -1, test->name);
@@ -248,6 +278,49 @@ static void run_file(struct tally *tally, const struct bundle_file *file)
     free(test.names);
 }
 
+/* "3, 5-7": consecutive ones among those that count are one range only where no line lies between. */
+static void put_lines(struct buffer *out, const struct coverage *coverage, bool json)
+{
+    for (size_t i = 0; i < coverage->missed_count; i++) {
+        size_t last = i;
+        while (!json && last + 1 < coverage->missed_count &&
+               coverage->missed[last + 1] == coverage->missed[last] + 1)
+            last++;
+        buffer_printf(out, i == 0 ? "%d" : json ? ",%d" : ", %d", coverage->missed[i]);
+        if (last > i)
+            buffer_printf(out, "-%d", coverage->missed[last]);
+        i = last;
+    }
+}
+
+static void put_coverage(struct session *session, struct buffer *out)
+{
+    for (size_t i = 0; session->tests != NULL && i < session->bundle->count; i++) {
+        const struct bundle_file *file = &session->bundle->files[i];
+        if (!policy_tests_covers(file))
+            continue;
+        struct coverage coverage = policy_tests_coverage(session->tests, session->checker, file);
+        size_t ran = coverage.lines - coverage.missed_count;
+        if (session->json) {
+            buffer_puts(out, out->len == 0 ? "{\"file\":" : ",{\"file\":");
+            buffer_put_json(out, file->path, strlen(file->path));
+            buffer_printf(out, ",\"lines\":%zu,\"ran\":%zu,\"not_run\":[", coverage.lines, ran);
+            put_lines(out, &coverage, true);
+            buffer_puts(out, "]}");
+        } else if (checker_missing(session->checker) == NULL) {
+            buffer_printf(out, "%s: %zu of %zu lines ran", file->path, ran, coverage.lines);
+            if (session->coverage && coverage.missed_count != 0) {
+                buffer_puts(out, ", not ");
+                put_lines(out, &coverage, false);
+            }
+            buffer_putc(out, '\n');
+        }
+        free(coverage.missed);
+    }
+    if (session->tests != NULL && !session->json && checker_missing(session->checker) != NULL)
+        buffer_printf(out, "coverage: %s\n", checker_missing(session->checker));
+}
+
 int cli_test(int argc, char **argv)
 {
     struct session session = {0};
@@ -258,21 +331,29 @@ int cli_test(int argc, char **argv)
         return code;
     if (!load(&session, directory))
         return session.empty ? CLI_USAGE : CLI_PROBLEM;
-    for (size_t i = 0; session.generation != NULL && i < session.bundle->count; i++) {
+    session.checker = checker_new(NULL);
+    if (session.generation != NULL)
+        session.tests = policy_tests_open(session.generation, &session.problems);
+    for (size_t i = 0; session.tests != NULL && i < session.bundle->count; i++) {
         if (bundle_is_test(&session.bundle->files[i]))
             run_file(&tally, &session.bundle->files[i]);
     }
     code = tally.failed == 0 && session.problems.count == 0 && session.generation != NULL ? CLI_FINE
                                                                                           : CLI_PROBLEM;
+    struct buffer out = {0};
+    put_coverage(&session, &out);
     if (session.json) {
-        char *head = x_printf("{\"passed\":%zu,\"failed\":%zu,\"problems\":[", tally.passed, tally.failed);
-        print_problems(&session, head, "]}\n");
-        free(head);
-    } else if (session.generation == NULL) {
-        print_problems(&session, "", "");
+        struct buffer problems = {0};
+        problems_put_json(&session.problems, &problems);
+        printf("{\"passed\":%zu,\"failed\":%zu,\"problems\":%s,\"coverage\":[%s]}\n", tally.passed,
+               tally.failed, buffer_text(&problems), buffer_text(&out));
+        buffer_free(&problems);
+    } else if (session.tests == NULL) {
+        print_problems(&session);
     } else {
-        printf("%zu passed, %zu failed\n", tally.passed, tally.failed);
+        printf("%s%zu passed, %zu failed\n", buffer_text(&out), tally.passed, tally.failed);
     }
+    buffer_free(&out);
     end(&session);
     return code;
 }

@@ -32,20 +32,29 @@ static void drop(struct generation *generation)
     free(generation->tasks);
 }
 
-struct generation *loader_load(struct runtime *runtime, struct bundle *bundle, struct problems *problems)
+struct generation *loader_open(struct runtime *runtime, struct bundle *bundle, struct problems *problems)
 {
     struct generation *generation = generation_new(runtime, bundle);
     generation->routes = routes_new();
     generation->drop = drop;
-    bool ok = generation_call(generation, open_state, NULL, "", problems);
-    for (size_t i = 0; ok && i < bundle->count; i++) {
+    if (generation_call(generation, open_state, NULL, "", problems))
+        return generation;
+    generation_release(generation);
+    return NULL;
+}
+
+struct generation *loader_load(struct runtime *runtime, struct bundle *bundle, struct problems *problems)
+{
+    struct generation *generation = loader_open(runtime, bundle, problems);
+    for (size_t i = 0; generation != NULL && i < bundle->count; i++) {
         /* After one broken file the others are still looked at: all problems show at once. Policies are none
          * of ours: they run confined, and one that is broken stops no other script (policy/shelf). */
         if (!bundle_is_test(&bundle->files[i]) && strncmp(bundle->files[i].name, "policies/", 9) != 0)
             generation_call(generation, load_file, &bundle->files[i], bundle->files[i].path, problems);
     }
-    if (problems->count != 0) {
-        generation_release(generation);
+    if (generation == NULL || problems->count != 0) {
+        if (generation != NULL)
+            generation_release(generation);
         return NULL;
     }
     lua_gc(generation->L, LUA_GCCOLLECT);

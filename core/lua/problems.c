@@ -6,7 +6,16 @@
 void problems_add(struct problems *problems, const char *file, int line, const char *message)
 {
     problems->list = x_realloc(problems->list, (problems->count + 1) * sizeof(*problems->list));
-    problems->list[problems->count++] = (struct problem){x_strdup(file), line, x_strdup(message)};
+    problems->list[problems->count++] =
+        (struct problem){.file = x_strdup(file), .line = line, .message = x_strdup(message)};
+}
+
+void problems_add_copy(struct problems *problems, const struct problem *problem)
+{
+    problems_add(problems, problem->file, problem->line, problem->message);
+    struct problem *added = &problems->list[problems->count - 1];
+    added->column = problem->column;
+    added->warning = problem->warning;
 }
 
 void problems_add_error(struct problems *problems, const char *file, const char *error)
@@ -28,15 +37,75 @@ void problems_add_error(struct problems *problems, const char *file, const char 
 void problems_copy(struct problems *into, const struct problems *from)
 {
     for (size_t i = 0; i < from->count; i++)
-        problems_add(into, from->list[i].file, from->list[i].line, from->list[i].message);
+        problems_add_copy(into, &from->list[i]);
+}
+
+static int by_place(const void *a, const void *b)
+{
+    const struct problem *first = a, *second = b;
+    int order = strcmp(first->file, second->file);
+    if (order == 0)
+        order = (first->line > second->line) - (first->line < second->line);
+    if (order == 0)
+        order = first->warning - second->warning;
+    return order == 0 ? strcmp(first->message, second->message) : order;
+}
+
+/* Sorted before: what another continues comes right before it. */
+static bool says_the_same(const struct problem *first, const struct problem *second)
+{
+    return first->line == second->line && strcmp(first->file, second->file) == 0 &&
+           strncmp(second->message, first->message, strlen(first->message)) == 0;
+}
+
+static void forget(struct problem *problem)
+{
+    free(problem->file);
+    free(problem->message);
+}
+
+void problems_sort(struct problems *problems)
+{
+    size_t kept = 0;
+    if (problems->count != 0)
+        qsort(problems->list, problems->count, sizeof(*problems->list), by_place);
+    for (size_t i = 0; i < problems->count; i++) {
+        if (kept != 0 && says_the_same(&problems->list[kept - 1], &problems->list[i]))
+            forget(&problems->list[--kept]);
+        problems->list[kept++] = problems->list[i];
+    }
+    problems->count = kept;
+}
+
+size_t problems_errors(const struct problems *problems)
+{
+    size_t errors = 0;
+    for (size_t i = 0; i < problems->count; i++)
+        errors += !problems->list[i].warning;
+    return errors;
+}
+
+void problems_put_json(const struct problems *problems, struct buffer *out)
+{
+    buffer_putc(out, '[');
+    for (size_t i = 0; i < problems->count; i++) {
+        const struct problem *problem = &problems->list[i];
+        buffer_puts(out, i == 0 ? "{\"file\":" : ",{\"file\":");
+        buffer_put_json(out, problem->file, strlen(problem->file));
+        buffer_printf(out, ",\"line\":%d", problem->line);
+        if (problem->column > 0)
+            buffer_printf(out, ",\"column\":%d", problem->column);
+        buffer_printf(out, ",\"severity\":\"%s\",\"message\":", problem->warning ? "warning" : "error");
+        buffer_put_json(out, problem->message, strlen(problem->message));
+        buffer_putc(out, '}');
+    }
+    buffer_putc(out, ']');
 }
 
 void problems_free(struct problems *problems)
 {
-    for (size_t i = 0; i < problems->count; i++) {
-        free(problems->list[i].file);
-        free(problems->list[i].message);
-    }
+    for (size_t i = 0; i < problems->count; i++)
+        forget(&problems->list[i]);
     free(problems->list);
     *problems = (struct problems){0};
 }

@@ -16,6 +16,7 @@ enum frame_kind {
     FRAME_LOAD = 'L',    /* slot, source; answered by JSON {problems, declaration} */
     FRAME_ADMIT = 'A',   /* slot, moment, count, devices; answered by as many verdicts */
     FRAME_ADVANCE = 'D', /* slot, moment, stats; answered by a verdict */
+    FRAME_CHECK = 'C',   /* kind, source; answered by JSON {problems} */
     FRAME_ZONE = 'Z',    /* whether there is one, its file: answers FRAME_ZONE_WANTED */
     /* From it: */
     FRAME_VERDICT = 'v',

@@ -16,10 +16,11 @@
 #include <unistd.h>
 
 enum {
-    LOOK_EVERY = 100,  /* ms */
-    MOST_BUSY = 200,   /* ms of processor time without an answer; the process itself ends far earlier */
-    MOST_BATCH = 2000, /* ms for all devices of a batch */
-    MOST_ENDED = 8     /* processes a batch may cost */
+    LOOK_EVERY = 100, /* ms */
+    MOST_BUSY = 200,  /* ms of processor time without an answer; the process itself ends far earlier */
+    MOST_CHECK = CHECK_TIME + 1000, /* the same while it checks a source */
+    MOST_BATCH = 2000,              /* ms for all devices of a batch */
+    MOST_ENDED = 8                  /* processes a batch may cost */
 };
 
 struct slot {
@@ -34,6 +35,7 @@ struct host {
     clockid_t clock; /* its processor time */
     struct buffer in;
     size_t taken; /* of `in`: the frame handed out last */
+    int most_busy;
     struct slot slots[HOST_SLOTS];
     size_t next_slot;
     struct host_counts counts;
@@ -59,6 +61,7 @@ struct host *host_new(void)
 {
     struct host *host = x_new(struct host);
     pthread_mutex_init(&host->lock, NULL);
+    host->most_busy = MOST_BUSY;
     return host;
 }
 
@@ -164,7 +167,7 @@ static enum end read_more(struct host *host, int64_t until)
             buffer_put(&host->in, block, (size_t)len);
             return ANSWERED;
         }
-        if (clock_read(host->clock) - busy > MOST_BUSY)
+        if (clock_read(host->clock) - busy > host->most_busy)
             return OVERRAN;
         if (clock_read(CLOCK_MONOTONIC) > until)
             return LATE;
@@ -228,38 +231,48 @@ static void make_key(const struct policy_source *source, unsigned char *key)
     crypto_hash_sha256_final(&state, key);
 }
 
-static void put_own_problem(struct buffer *json, const struct policy_source *source, const char *message)
+static void put_own_problem(struct buffer *json, const struct policy_source *source, enum check_kind kind,
+                            enum end end)
 {
-    buffer_puts(json, "{\"problems\":[{\"file\":");
-    char *file = x_printf("scripts/policies/%s.lua", source->name);
-    buffer_put_json(json, file, strlen(file));
-    buffer_printf(json, ",\"line\":0,\"severity\":\"error\",\"message\":\"%s\"}],\"declaration\":null}",
-                  message);
+    struct problems problems = {0};
+    char *file = x_printf(kind == CHECK_POLICY ? "scripts/policies/%s.lua" : "scripts/%s.lua", source->name);
+    problems_add(&problems, file, 0, reasons[end == CRASHED ? CRASHED : OVERRAN]);
+    buffer_puts(json, "{\"problems\":");
+    problems_put_json(&problems, json);
+    problems_free(&problems);
     free(file);
 }
 
-/* Loads it into the slot, starting the process if need be; appends what host_load() does. */
+/* Sends a request that is answered by JSON, starting the process if need be. */
+static enum end request_json(struct host *host, const struct buffer *request, struct frame_reader *fields)
+{
+    enum end end = CRASHED;
+    for (int i = 0; i < 2 && end == CRASHED; i++) { /* one that idled may be gone */
+        if (start(host) && send_frames(host, request))
+            end = next_frame(host, FRAME_JSON, clock_read(CLOCK_MONOTONIC) + MOST_BATCH, fields);
+        if (end != ANSWERED)
+            count_end(host, end);
+    }
+    return end;
+}
+
+/* Loads it into the slot; appends what host_load() does. */
 static bool load(struct host *host, const struct policy_source *source, size_t slot, const unsigned char *key,
                  struct buffer *json)
 {
     static const char fine[] = "{\"problems\":[]";
     struct buffer request = {0};
     struct frame_reader fields;
-    enum end end = CRASHED;
     size_t begin = frame_begin(&request, FRAME_LOAD);
     frame_put_number(&request, slot);
     frame_put_source(&request, source);
     frame_end(&request, begin);
     host->slots[slot].used = false;
-    for (int i = 0; i < 2 && end == CRASHED; i++) { /* one that idled may be gone */
-        if (start(host) && send_frames(host, &request))
-            end = next_frame(host, FRAME_JSON, clock_read(CLOCK_MONOTONIC) + MOST_BATCH, &fields);
-        if (end != ANSWERED)
-            count_end(host, end);
-    }
+    enum end end = request_json(host, &request, &fields);
     buffer_free(&request);
     if (end != ANSWERED) {
-        put_own_problem(json, source, end == CRASHED ? reasons[CRASHED] : reasons[OVERRAN]);
+        put_own_problem(json, source, CHECK_POLICY, end);
+        buffer_puts(json, ",\"declaration\":null}");
         return false;
     }
     struct policy_text answer = frame_take_text(&fields);
@@ -291,6 +304,34 @@ bool host_load(struct host *host, const struct policy_source *source, struct buf
     bool ok = load(host, source, slot, key, json);
     pthread_mutex_unlock(&host->lock);
     return ok;
+}
+
+bool host_check(struct host *host, const struct policy_source *source, enum check_kind kind,
+                struct buffer *json)
+{
+    static const char error[] = "\"severity\":\"error\""; /* no quotes stand in texts as they are */
+    struct buffer request = {0};
+    struct frame_reader fields;
+    bool sound = false;
+    size_t begin = frame_begin(&request, FRAME_CHECK);
+    frame_put_number(&request, kind);
+    frame_put_source(&request, source);
+    frame_end(&request, begin);
+    pthread_mutex_lock(&host->lock);
+    host->most_busy = MOST_CHECK;
+    enum end end = request_json(host, &request, &fields);
+    host->most_busy = MOST_BUSY;
+    if (end == ANSWERED) {
+        struct policy_text answer = frame_take_text(&fields);
+        buffer_put(json, answer.text, answer.len);
+        sound = memmem(answer.text, answer.len, error, sizeof(error) - 1) == NULL;
+    } else {
+        put_own_problem(json, source, kind, end);
+        buffer_putc(json, '}');
+    }
+    pthread_mutex_unlock(&host->lock);
+    buffer_free(&request);
+    return sound;
 }
 
 /* "line 3: unknown field ..." of the first problem. */

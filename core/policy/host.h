@@ -7,6 +7,7 @@
  * for people. */
 #pragma once
 #include "base/buffer.h"
+#include "policy/check.h"
 #include "policy/policy.h"
 
 enum { HOST_SLOTS = 16, HOST_FD = 3 }; /* policies kept loaded; the socket's descriptor over there */
@@ -19,6 +20,12 @@ void host_free(struct host *host);
 /* Whether the policy is sound; appends {"problems": [{"file", "line", "severity", "message"}], "declaration":
  * {...} or null}. */
 bool host_load(struct host *host, const struct policy_source *source, struct buffer *json);
+
+/* What is wrong with a source that may be hostile (policy/check), a policy or a library of policies
+ * ("lib/policy/x"); appends {"problems": [...]} as host_load() does, with warnings and columns. False: it has
+ * errors. */
+bool host_check(struct host *host, const struct policy_source *source, enum check_kind kind,
+                struct buffer *json);
 
 /* policy_admit() for many devices; each gets a verdict. A device for which the policy does not come back is
  * held, `failed`, and the others are asked in a new process. After some of those, or 2 s, the rest is held to

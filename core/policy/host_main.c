@@ -6,6 +6,7 @@
  * is answered so far, says that this call ran too long, and ends the process. So exactly the call that is to
  * blame is lost. Answers are gathered, and sent at each tick at the latest. */
 #include "base/mem.h"
+#include "policy/check.h"
 #include "policy/frame.h"
 #include "policy/host.h"
 #include "policy/jail.h"
@@ -27,6 +28,7 @@ enum {
 
 struct room {
     struct policies policies;
+    struct checker *checker;
     struct policy *slots[HOST_SLOTS];
     struct buffer in, out;
     size_t taken;                  /* of `in`: the frame being served */
@@ -134,20 +136,6 @@ static bool load_zone(void *arg, const char *name, struct buffer *out)
     return there;
 }
 
-static void put_problems(struct buffer *out, const struct problems *problems)
-{
-    buffer_puts(out, "{\"problems\":[");
-    for (size_t i = 0; i < problems->count; i++) {
-        const struct problem *problem = &problems->list[i];
-        buffer_puts(out, i == 0 ? "{\"file\":" : ",{\"file\":");
-        buffer_put_json(out, problem->file, strlen(problem->file));
-        buffer_printf(out, ",\"line\":%d,\"severity\":\"error\",\"message\":", problem->line);
-        buffer_put_json(out, problem->message, strlen(problem->message));
-        buffer_putc(out, '}');
-    }
-    buffer_putc(out, ']');
-}
-
 static void answer_json(struct room *room, const char *json, size_t len)
 {
     size_t begin = frame_begin(&room->out, FRAME_JSON);
@@ -166,9 +154,40 @@ static void load(struct room *room, struct frame_reader *fields)
     policy_free(room->slots[slot]);
     room->slots[slot] = NULL; /* policy_load may not come back */
     room->slots[slot] = policy_load(&room->policies, &source, &problems);
-    put_problems(&json, &problems);
+    buffer_puts(&json, "{\"problems\":");
+    problems_put_json(&problems, &json);
     buffer_printf(&json, ",\"declaration\":%s}",
                   room->slots[slot] == NULL ? "null" : policy_declaration(room->slots[slot]));
+    answer_json(room, json.data, json.len);
+    buffer_free(&json);
+    problems_free(&problems);
+    free((void *)source.libraries);
+}
+
+/* A library is checked as the source, under its own name. */
+static void check(struct room *room, struct frame_reader *fields)
+{
+    struct problems problems = {0};
+    struct buffer json = {0};
+    enum check_kind kind = (enum check_kind)(frame_take_number(fields) % CHECK_KINDS);
+    struct policy_source source = frame_take_source(fields);
+    if (fields->bad)
+        _exit(1);
+    if (kind == CHECK_POLICY) {
+        checker_policy(room->checker, &room->policies, &source, &problems);
+    } else {
+        char *file = x_printf("scripts/%s.lua", source.name);
+        checker_run(room->checker, file, kind, source.source, &problems);
+        problems_sort(&problems);
+        free(file);
+    }
+    if (checker_missing(room->checker) != NULL)
+        problems_add_copy(&problems, &(struct problem){.file = "",
+                                                       .message = (char *)checker_missing(room->checker),
+                                                       .warning = true});
+    buffer_puts(&json, "{\"problems\":");
+    problems_put_json(&problems, &json);
+    buffer_putc(&json, '}');
     answer_json(room, json.data, json.len);
     buffer_free(&json);
     problems_free(&problems);
@@ -212,7 +231,8 @@ int host_main(int argc, char **argv)
     }
     struct room *room = x_new(struct room);
     room->policies.zones = zones_new(load_zone, room);
-    prctl(PR_SET_PDEATHSIG, SIGKILL); /* besides the end of the socket: it is not read while policies run */
+    room->checker = checker_new(NULL); /* reads its files, which the jail would not let it */
+    prctl(PR_SET_PDEATHSIG, SIGKILL);  /* besides the end of the socket: it is not read while policies run */
     start_ticking(room);
     jail_enter(HOST_FD);
     for (;;) {
@@ -221,6 +241,8 @@ int host_main(int argc, char **argv)
         receive(room, &kind, &fields);
         if (kind == FRAME_LOAD)
             load(room, &fields);
+        else if (kind == FRAME_CHECK)
+            check(room, &fields);
         else if (kind == FRAME_ADMIT || kind == FRAME_ADVANCE)
             ask(room, kind, &fields);
         else

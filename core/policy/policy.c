@@ -109,6 +109,11 @@ static void on_hook(lua_State *L, lua_Debug *activation)
         }
         return;
     }
+    if (activation->event == LUA_HOOKLINE) {
+        if (lua_getinfo(L, "S", activation) != 0)
+            policy->policies->on_line(policy->policies->arg, activation->source + 1, activation->currentline);
+        return;
+    }
     if (policy->refusals > 1)
         luaL_error(L, "needed more than 16 MiB of memory");
     if (policy->ended || out_of_time(policy)) {
@@ -131,7 +136,8 @@ static int run(struct policy *policy, lua_CFunction call, void *arg)
     policy->line = 0;
     lua_pushcfunction(L, call);
     lua_pushlightuserdata(L, arg);
-    lua_sethook(L, on_hook, LUA_MASKRET | LUA_MASKCOUNT, LOOK_EVERY);
+    int lines = policy->policies->on_line == NULL ? 0 : LUA_MASKLINE;
+    lua_sethook(L, on_hook, LUA_MASKRET | LUA_MASKCOUNT | lines, LOOK_EVERY);
     policy->policies->calls++;
     int status = lua_pcall(L, 1, 0, 0);
     policy->policies->calls++;

@@ -74,6 +74,9 @@ struct policy_moment {
 struct policies {
     struct zones *zones;
     _Atomic uint64_t calls;
+    /* For tests; NULL in service. A line of a file ("scripts/policies/canary.lua") is about to run. */
+    void (*on_line)(void *arg, const char *file, int line);
+    void *arg;
 };
 
 struct policy;

@@ -38,14 +38,33 @@ bool shelf_policy(const struct shelf *shelf, const struct bundle_file *file, str
     return true;
 }
 
+/* Policies call their files scripts/...; the directory may have another name. */
+static void show_path(struct problem *problem, const struct bundle *bundle)
+{
+    for (size_t i = 0; i < bundle->count; i++) {
+        const struct bundle_file *file = &bundle->files[i];
+        size_t len = strlen(file->name);
+        if (strncmp(problem->file, "scripts/", 8) == 0 && strncmp(problem->file + 8, file->name, len) == 0 &&
+            strcmp(problem->file + 8 + len, ".lua") == 0) {
+            free(problem->file);
+            problem->file = x_strdup(file->path);
+            return;
+        }
+    }
+}
+
 void shelf_check(const struct bundle *bundle, struct problems *problems)
 {
     struct policies policies = {.zones = zones_new(zones_load_file, NULL)};
     struct shelf shelf = shelf_of(bundle);
     struct policy_source source;
     for (size_t i = 0; i < bundle->count; i++) {
-        if (shelf_policy(&shelf, &bundle->files[i], &source))
-            policy_free(policy_load(&policies, &source, problems));
+        size_t before = problems->count;
+        if (!shelf_policy(&shelf, &bundle->files[i], &source))
+            continue;
+        policy_free(policy_load(&policies, &source, problems));
+        for (size_t j = before; j < problems->count; j++)
+            show_path(&problems->list[j], bundle);
     }
     shelf_free(&shelf);
     zones_free(policies.zones);
