@@ -8,6 +8,7 @@
 
 local parser, decoder, nearest, policy = ...
 
+local MOST = 200 -- problems of one source
 local NEVER_READ = { Localrec = "unused function '%s'", Local = "unused local '%s'", Forin = "unused loop variable '%s'",
   Fornum = "unused loop variable '%s'" }
 
@@ -21,13 +22,24 @@ local function walk_all(state, list)
   for i = 1, #list do walk_expression(state, list[i]) end
 end
 
+-- Whether the compiler surely makes an instruction of the line on which the statement begins. Those of functions are
+-- where the function ends; constants, and locals without a value, may need none.
+local without = { Localrec = true, Label = true, Do = true, Repeat = true, Break = true, Goto = true }
+local constant = { Nil = true, True = true, False = true, Number = true, String = true, Function = true }
+
+local function has_line(node)
+  if without[node.tag] then return false end
+  if node.tag == "While" or node.tag == "If" then return not constant[node[1].tag] end
+  if node.tag == "Return" then return not (node[1] and node[1].tag == "Function") end
+  if node.tag == "Local" then return node[2] ~= nil and not constant[node[2][1].tag] end
+  return node.tag ~= "Set" or node[2][1].tag ~= "Function"
+end
+
 local function walk_list(state, block)
   for i = 1, #block do
     local statement = block[i]
     local walk = statements[statement.tag] or expressions[statement.tag]
-    if statement.tag ~= "Localrec" and statement.tag ~= "Label" then
-      state.lines[#state.lines + 1] = statement.line
-    end
+    if has_line(statement) then state.lines[#state.lines + 1] = statement.line end
     walk(state, statement)
   end
 end
@@ -46,7 +58,8 @@ end
 -- A new local: `init` is the expression of its first value, where it is plain.
 local function declare(state, id, kind, init)
   local name = id[1]
-  local var = { name = name, node = id, kind = kind, owner = state.func, init = init, reads = 0, writes = 0, fields = {} }
+  local var = { name = name, node = id, kind = kind, owner = state.func, init = init, values = {}, reads = 0,
+    writes = 0, fields = {} }
   local before = state.scope[name]
   if before and not id.implicit and name:byte() ~= 95 then -- _
     state.report(id, "warning", ("local '%s' hides the one of line %d"):format(name, before.node.line))
@@ -72,7 +85,7 @@ local function assign(state, target, value)
       return
     end
     var.writes = var.writes + 1
-    if not var.init and var.writes == 1 then var.value = value end
+    var.values[#var.values + 1] = value
     state.sets[#state.sets + 1] = { node = target, var = var, func = state.func }
   else
     local base = target[1]
@@ -150,12 +163,8 @@ function statements.Return(state, node)
   state.func.returns[#state.func.returns + 1] = node
 end
 
--- Whether they have an instruction of their own depends on the compiler.
-local function no_line(state) state.lines[#state.lines] = nil end
-statements.Break, statements.Goto = no_line, no_line
-function statements.Label() end
-
 local function nothing() end
+for _, tag in ipairs { "Break", "Goto", "Label" } do statements[tag] = nothing end
 for _, tag in ipairs { "Nil", "True", "False", "Number", "String", "Dots" } do expressions[tag] = nothing end
 
 -- Nodes that may stand for a device or the like, inner ones first.
@@ -289,6 +298,7 @@ local function check(text, kind, globals)
   if not ast then return { offsets } end
   local problems = {}
   local function report(node, severity, message)
+    if #problems == MOST then return end
     local column = offsets[node.line] and node.offset and node.offset - offsets[node.line] + 1 or 0
     problems[#problems + 1] = { line = node.line, column = column, severity = severity, message = message }
   end

@@ -51,7 +51,7 @@ local function make_shapes(guess)
   return shapes
 end
 
--- Which function, or other expression, a value is. NIL where that is not known.
+-- Which function, or other expression, a value is; nil where that is not known.
 local function value_of(node, depth)
   for _ = 1, depth or 5 do
     if not node then return nil end
@@ -60,7 +60,7 @@ local function value_of(node, depth)
     elseif node.tag == "Id" and node.var then
       local var = node.var
       if var.writes > (var.init and 0 or 1) then return nil end
-      node = var.init or var.value
+      node = var.init or var.values[1]
     elseif node.tag == "Index" and node[1].tag == "Id" and node[1].var and node[2].tag == "String" then
       node = node[1].var.fields[node[2][1]]
     else
@@ -96,22 +96,41 @@ local function shape_of(node)
   return inner ~= true and inner or nil
 end
 
+local function follow_once(state)
+  local changed = false
+  for _, node in ipairs(state.shaped) do node.shape = shape_of(node) end
+  for _, var in ipairs(state.vars) do
+    if var.init and var.writes == 0 and join(var, var.init.shape) then changed = true end
+  end
+  for _, call in ipairs(state.calls) do
+    for i, var in pairs(call.callee and call.callee.params or {}) do
+      if call[i + 1] and join(var, call[i + 1].shape) then changed = true end
+    end
+  end
+  return changed
+end
+
+-- What some caller passes something else for is not known, nor is what comes of it: once more without.
 local function follow(state)
   for _ = 1, ROUNDS do
-    local changed = false
-    for _, node in ipairs(state.shaped) do node.shape = shape_of(node) end
-    for _, var in ipairs(state.vars) do
-      if var.init and var.writes == 0 and join(var, var.init.shape) then changed = true end
-    end
-    for _, call in ipairs(state.calls) do
-      local func = call.callee
-      for i, var in pairs(func and func.params or {}) do
-        local argument = call[i + 1]
-        if argument and join(var, argument.shape) then changed = true end
-      end
-    end
-    if not changed then return end
+    if not follow_once(state) then break end
   end
+  for _, var in ipairs(state.vars) do
+    if not var.seeded then var.shape = nil end
+  end
+  for _, call in ipairs(state.calls) do
+    for i, var in pairs(call.callee and call.callee.params or {}) do
+      local argument = call[i + 1]
+      if argument and not argument.shape and argument.tag ~= "Nil" or var.writes > 0 then var.shape = false end
+    end
+  end
+  for _ = 1, ROUNDS do
+    if not follow_once(state) then break end
+  end
+end
+
+local function give(var, shape)
+  if var and var.writes == 0 then var.shape, var.seeded = shape, true end
 end
 
 -- The functions of the table that the file returns get what the server passes.
@@ -136,13 +155,13 @@ local function seed(state, kind)
     local func = function_of(field)
     if func then
       func.role = { name = role }
-      for i, name in ipairs(names) do join(func.params[i], sure[name]) end
+      for i, name in ipairs(names) do give(func.params[i], sure[name]) end
     end
   end
   for _, func in ipairs(state.functions) do
     for _, var in pairs(func.role and {} or func.params) do
       if guessed[var.name] and not func.called then
-        var.shape = guessed[var.name]
+        give(var, guessed[var.name])
         if var.name == "device" or var.name == "stats" then
           func.role = { name = var.name == "device" and "admit" or "advance", partial = true, guess = true }
         end
@@ -192,6 +211,17 @@ local constants = { Nil = "nil", True = "true", False = "false", Number = "a num
 
 -- What the first value of a `return` may be. Functions that it comes from are added to `more`.
 local function check_verdict(state, role, node, more, depth)
+  while node and node.tag == "Paren" do node = node[1] end
+  local var = node and node.tag == "Id" and node.var
+  if var and depth > 0 and var.writes > 0 and (var.init or var.writes > 1) then -- one of several
+    var.asked = var.asked or {}
+    if var.asked[role.name] then return end
+    var.asked[role.name] = true
+    local some = { name = role.name, guess = role.guess, partial = true }
+    check_verdict(state, some, var.init, more, depth - 1)
+    for _, value in ipairs(var.values) do check_verdict(state, some, value, more, depth - 1) end
+    return
+  end
   local value = node and value_of(node)
   if not value or depth == 0 then return end
   if value.tag == "String" then

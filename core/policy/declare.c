@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_STAGES = 100, MOST_FIELDS = 16, LONGEST_TEXT = 64, MOST_TEXTS = 100 };
+enum { MOST_STAGES = 100, MOST_FIELDS = 16, LONGEST_TEXT = 64, MOST_TEXTS = 100, MOST_PROBLEMS = 50 };
 
 #define DAY 86400.0
 
@@ -57,14 +57,17 @@ struct reading {
     lua_State *L;
     const struct declare_source *source;
     struct problems *problems;
+    size_t most_problems; /* each costs reading the source */
     struct buffer *out;
 };
 
 /* Takes over `message`. */
 static void complain(struct reading *reading, const char *path, char *message)
 {
-    int line = lines_find(reading->source->text, reading->source->len, path);
-    problems_add(reading->problems, reading->source->file, line, message);
+    if (reading->problems->count < reading->most_problems) {
+        int line = lines_find(reading->source->text, reading->source->len, path);
+        problems_add(reading->problems, reading->source->file, line, message);
+    }
     free(message);
 }
 
@@ -350,8 +353,9 @@ static int by_line(const void *a, const void *b)
 void declare_read(lua_State *L, int index, const struct declare_source *source, struct problems *problems,
                   struct buffer *out)
 {
-    struct reading reading = {.L = L, .source = source, .problems = problems, .out = out};
     size_t before = problems->count;
+    struct reading reading = {
+        .L = L, .source = source, .problems = problems, .most_problems = before + MOST_PROBLEMS, .out = out};
     lua_pushvalue(L, index);
     read_object(&reading, policy_fields, "");
     lua_pop(L, 1);

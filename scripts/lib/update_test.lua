@@ -80,7 +80,7 @@ return {
     assert(text:find("downloaded 40 %", 1, true) and text:find("good until E", 1, true))
     for _, state in ipairs { "pending", "offered", "downloading", "installing", "succeeded", "failed", "rolled_back",
       "rejected", "timed_out", "cancelled" } do
-      local text = explain(device(), { id = 1, state = state, version = "1", progress = 0, created_at = "",
+      text = explain(device(), { id = 1, state = state, version = "1", progress = 0, created_at = "",
         updated_at = "" })
       assert(#text > 0)
     end
