@@ -13,6 +13,8 @@ EMBED(policy_tests_lua, "cli/policy_tests.lua");
 /* Registry keys: the struct policy_tests; the function to call before each test. */
 static const char tests_key, reset_key;
 
+static const char own_chunk[] = "=policy_tests.lua", *const own_name = own_chunk + 1;
+
 struct ran { /* of one file */
     char *file;
     bool *lines;
@@ -64,7 +66,19 @@ static void on_line(void *arg, const char *file, int line)
     ran->lines[line] = true;
 }
 
-/* load(name, source): its handle, and its declaration as JSON */
+/* fail(message): where the test called, past the functions that test gives */
+static int fail(lua_State *L)
+{
+    lua_Debug caller;
+    for (int level = 1; lua_getstack(L, level, &caller) != 0; level++) {
+        lua_getinfo(L, "Sl", &caller);
+        if (caller.currentline > 0 && strcmp(caller.short_src, own_name) != 0)
+            return luaL_error(L, "%s:%d: %s", caller.short_src, caller.currentline, luaL_checkstring(L, 1));
+    }
+    return luaL_error(L, "%s", luaL_checkstring(L, 1));
+}
+
+/* load(name, source): its handle, and its declaration as JSON; or nil, and why not */
 static int load(lua_State *L)
 {
     struct policy_tests *tests = tests_of(L);
@@ -77,15 +91,19 @@ static int load(lua_State *L)
     } else {
         const char *name = lua_pushfstring(L, "policies/%s", luaL_checkstring(L, 1));
         const struct bundle_file *file = bundle_find(tests->bundle, name);
-        if (file == NULL || !shelf_policy(&tests->shelf, file, &source))
-            return luaL_error(L, "there is no policy '%s'", lua_tostring(L, 1));
+        if (file == NULL || !shelf_policy(&tests->shelf, file, &source)) {
+            lua_pushnil(L);
+            lua_pushfstring(L, "there is no policy '%s'", lua_tostring(L, 1));
+            return 2;
+        }
     }
     struct policy *policy = policy_load(&tests->policies, &source, &problems);
     if (policy == NULL) {
-        lua_pushfstring(L, "%s:%d: %s", problems.list[0].file, problems.list[0].line,
-                        problems.list[0].message);
+        const struct problem *first = &problems.list[0];
+        lua_pushnil(L);
+        lua_pushfstring(L, "%s:%d: %s", first->file, first->line, first->message);
         problems_free(&problems);
-        return lua_error(L);
+        return 2;
     }
     tests->loaded = x_realloc(tests->loaded, (tests->loaded_count + 1) * sizeof(struct policy *));
     tests->loaded[tests->loaded_count++] = policy;
@@ -149,11 +167,11 @@ static int seconds(lua_State *L)
 
 static int open_globals(lua_State *L)
 {
-    static const lua_CFunction given[] = {load, ask, wilson, seconds};
+    static const lua_CFunction given[] = {load, ask, wilson, seconds, fail};
     lua_pushvalue(L, 1);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &tests_key);
-    if (luaL_loadbufferx(L, policy_tests_lua, (size_t)(policy_tests_lua_end - policy_tests_lua),
-                         "=policy_tests.lua", "t") != LUA_OK)
+    if (luaL_loadbufferx(L, policy_tests_lua, (size_t)(policy_tests_lua_end - policy_tests_lua), own_chunk,
+                         "t") != LUA_OK)
         return lua_error(L);
     for (size_t i = 0; i < sizeof(given) / sizeof(given[0]); i++)
         lua_pushcfunction(L, given[i]);

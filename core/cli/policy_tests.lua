@@ -1,10 +1,10 @@
 -- What tests of scripts have besides what scripts have: scripts/README.md, "Tests".
 --
 -- Runs in the sandbox of the scripts (cli/policy_tests.c), which gives: load(name, source) -> handle, declaration as
--- JSON; ask(handle, admit, subject, rollout, now, seed) -> verdict, reason, line, again, failed, file; wilson(hits, n)
--- -> low, high; seconds(duration). Returns the globals, and a function that is called before each test.
+-- JSON, or nil, why; ask(handle, admit, subject, rollout, now, seed) -> verdict, reason, line, again, failed, file; wilson(hits, n)
+-- -> low, high; seconds(duration); fail(message), an error on the test's line. Returns the globals, and a function that is called before each test.
 
-local load, ask, wilson, seconds = ...
+local load, ask, wilson, seconds, fail = ...
 
 local START = 1767225600 -- 2026-01-01T00:00:00Z, a Thursday
 
@@ -49,15 +49,15 @@ local function equal(actual, expected, what)
   local where, got, wanted = difference(actual, expected, "")
   if not where then return end
   local subject = (what and what .. ": " or "") .. (where ~= "" and where:gsub("^%.", "") .. ": " or "")
-  error(("%sexpected %s, got %s"):format(subject, show(wanted, 3), show(got, 3)), 2)
+  fail(("%sexpected %s, got %s"):format(subject, show(wanted, 3), show(got, 3)))
 end
 
 -- That a function fails, with an error that contains the text.
 local function raises(text, call, ...)
   local ok, message = pcall(call, ...)
-  if ok then error(("expected an error with %q, got none"):format(text), 2) end
+  if ok then fail(("expected an error with %q, got none"):format(text)) end
   if not tostring(message):find(text, 1, true) then
-    error(("expected an error with %q, got %q"):format(text, tostring(message)), 2)
+    fail(("expected an error with %q, got %q"):format(text, tostring(message)))
   end
 end
 
@@ -67,13 +67,13 @@ local clock = {}
 
 function clock.set(when)
   local moment = type(when) == "number" and when or time.parse(when)
-  if not moment then error(("clock.set: %s is no time like \"2026-01-01T06:30:00Z\""):format(show(when, 1)), 2) end
+  if not moment then fail(("clock.set: %s is no time like \"2026-01-01T06:30:00Z\""):format(show(when, 1))) end
   at = moment
 end
 
 function clock.advance(duration)
   local span = seconds(duration)
-  if not span then error(("clock.advance: %s is no duration like \"30m\""):format(show(duration, 1)), 2) end
+  if not span then fail(("clock.advance: %s is no duration like \"30m\""):format(show(duration, 1))) end
   at = at + span
 end
 
@@ -83,24 +83,24 @@ local function seed(number) chance = number end
 
 -- What policies are asked about ------------------------------------------------------------------------------------
 
-local function fill(what, given, fields, level)
+local function fill(what, given, fields)
   local filled = {}
   for name, value in pairs(fields) do filled[name] = value end
   for name, value in pairs(given or {}) do
-    if fields[name] == nil then error(("a %s has no field %s"):format(what, show(name, 1)), level + 1) end
+    if fields[name] == nil then fail(("a %s has no field %s"):format(what, show(name, 1))) end
     filled[name] = value
   end
   return filled
 end
 
-local function fill_device(given, level)
+local function fill_device(given)
   return fill("device", given, {
     id = 1, device_code = "ESP32-000001", name = "test", chip = "esp32", firmware_version = "1.0.0", tags = {},
     online = true, silent_for = 0, telemetry = {}, attempts = 0,
-  }, level + 1)
+  })
 end
 
-local function fill_stats(given, level)
+local function fill_stats(given)
   given = given or {}
   local succeeded, failed = given.succeeded or 0, given.failed or 0
   local heard = succeeded + failed
@@ -112,16 +112,16 @@ local function fill_stats(given, level)
     failed = failed, vanished = 0, failure_rate = heard > 0 and failed / heard or 0, failure_low = low,
     failure_high = high, stage_age = 0, stage_done = false, control = { devices = 0, vanished = 0 },
     updated = { devices = 0, vanished = 0 },
-  }, level + 1)
+  })
 end
 
 -- The stage is the first one, unless named; its soak is what the policy declares.
-local function fill_rollout(given, stages, level)
+local function fill_rollout(given, stages)
   local fields = {
     id = 1, name = "test", firmware = { version = "2.0.0", chip = "esp32", size = 1048576 }, params = {}, age = 0,
     stage = stages[1].name, soak = false, resumed = false,
   }
-  local rollout = fill("rollout", given, fields, level + 1)
+  local rollout = fill("rollout", given, fields)
   for i, stage in ipairs(stages) do
     if stage.name == rollout.stage then
       rollout.soak = rollout.soak and seconds(rollout.soak) or stage.soak
@@ -130,18 +130,18 @@ local function fill_rollout(given, stages, level)
   end
   local names = {}
   for i, stage in ipairs(stages) do names[i] = stage.name end
-  error(("the policy has no stage %s, but %s"):format(show(rollout.stage, 1), table.concat(names, ", ")), level + 1)
+  fail(("the policy has no stage %s, but %s"):format(show(rollout.stage, 1), table.concat(names, ", ")))
 end
 
 -- Policies ---------------------------------------------------------------------------------------------------------
 
 local function question(handle, plan, is_admit)
   return function(subject, rollout)
-    subject = (is_admit and fill_device or fill_stats)(subject, 2)
-    local seen, stage = fill_rollout(rollout, plan.stages, 2)
+    subject = (is_admit and fill_device or fill_stats)(subject)
+    local seen, stage = fill_rollout(rollout, plan.stages)
     local verdict, reason, line, again, failed, file = ask(handle, is_admit, json.encode(subject), json.encode(seen),
       at, chance)
-    if failed then error(("%s failed: %s"):format(is_admit and "admit" or "advance", reason), 2) end
+    if failed then fail(("%s failed: %s"):format(is_admit and "admit" or "advance", reason)) end
     if verdict == "default" then
       local answer = rollouts.advance(plan, subject, stage)
       return answer.verdict, answer.reason
@@ -157,6 +157,7 @@ local function policy(what)
   else
     handle, declaration = load(what)
   end
+  if not handle then fail(declaration) end
   local plan = json.decode(declaration)
   local shown = {}
   for name, value in pairs(plan) do
@@ -173,6 +174,5 @@ end
 reset()
 return {
   policy = policy, equal = equal, raises = raises, clock = clock, seed = seed,
-  device = function(given) return fill_device(given, 1) end,
-  stats = function(given) return fill_stats(given, 1) end,
+  device = fill_device, stats = fill_stats,
 }, reset

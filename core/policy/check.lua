@@ -277,9 +277,9 @@ local function parse(text)
   local offsets = {}
   local ok, ast = pcall(parser.parse, decoder.decode(text), offsets, {})
   if not ok then -- an object of the parser's, or an end of memory
-    local line, message = 1, "cannot be checked"
+    local line, message = 1, "too large"
     if type(ast) == "table" then line, message = ast.line, ast.msg end
-    return nil, { line = line, column = 0, severity = "warning", message = tostring(message) }
+    return nil, { line = line, column = 0, severity = "warning", message = "cannot be checked: " .. tostring(message) }
   end
   return ast, offsets
 end
