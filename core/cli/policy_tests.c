@@ -72,10 +72,14 @@ static int fail(lua_State *L)
     lua_Debug caller;
     for (int level = 1; lua_getstack(L, level, &caller) != 0; level++) {
         lua_getinfo(L, "Sl", &caller);
-        if (caller.currentline > 0 && strcmp(caller.short_src, own_name) != 0)
-            return luaL_error(L, "%s:%d: %s", caller.short_src, caller.currentline, luaL_checkstring(L, 1));
+        if (caller.currentline > 0 && strcmp(caller.short_src, own_name) != 0) {
+            lua_pushfstring(L, "%s:%d: %s", caller.short_src, caller.currentline, luaL_checkstring(L, 1));
+            lua_replace(L, 1);
+            break;
+        }
     }
-    return luaL_error(L, "%s", luaL_checkstring(L, 1));
+    lua_settop(L, 1);
+    return lua_error(L);
 }
 
 /* load(name, source): its handle, and its declaration as JSON; or nil, and why not */

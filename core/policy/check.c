@@ -79,7 +79,8 @@ static void on_hook(lua_State *L, lua_Debug *activation)
         CHECK_TIME)
         return;
     lua_sethook(L, on_hook, LUA_MASKCOUNT, 1); /* the parser is called by pcall */
-    luaL_error(L, "too large to be checked in %d ms", CHECK_TIME);
+    lua_pushfstring(L, "too large for %d ms", CHECK_TIME);
+    lua_error(L);
 }
 
 /* The error's text, or NULL, is on top unless it went well. */
@@ -149,15 +150,17 @@ static int open_state(lua_State *L)
     luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
     for (size_t i = 0; i < MODULES; i++) {
         lua_pushfstring(L, "luacheck.%s", modules[i]);
-        load_text(L, modules[i], job->checker->texts[i].text, job->checker->texts[i].len);
+        load_text(L, lua_pushfstring(L, "=%s", modules[i]), job->checker->texts[i].text,
+                  job->checker->texts[i].len);
+        lua_remove(L, -2); /* its name */
         lua_call(L, 0, 1);
         lua_settable(L, -3);
     }
-    load_text(L, "check.lua", check_lua, (size_t)(check_lua_end - check_lua));
+    load_text(L, "=check.lua", check_lua, (size_t)(check_lua_end - check_lua));
     lua_getfield(L, -2, "luacheck.parser");
     lua_getfield(L, -3, "luacheck.decoder");
     lua_pushcfunction(L, nearest);
-    load_text(L, "check_policy.lua", check_policy_lua, (size_t)(check_policy_lua_end - check_policy_lua));
+    load_text(L, "=check_policy.lua", check_policy_lua, (size_t)(check_policy_lua_end - check_policy_lua));
     lua_call(L, 0, 1);
     lua_call(L, 4, 2);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &lines_key);
@@ -252,7 +255,8 @@ static bool push_behind(lua_State *from)
     return false;
 }
 
-/* Into the table on top of L, the names of the table on top of `from`: {name = true or, of a library, its names}. */
+/* Into the table on top of L, the names of the table on top of `from`: {name = true or, of a library, its
+ * names}. */
 static void copy_names(lua_State *L, lua_State *from, bool libraries)
 {
     for (lua_pushnil(from); lua_next(from, -2) != 0; lua_pop(from, 1)) {
@@ -351,12 +355,14 @@ void checker_run(struct checker *checker, const char *file, enum check_kind kind
     int status = run(checker, check, &job);
     if (status != LUA_OK) {
         const char *why = status == LUA_ERRMEM || lua_type(checker->L, -1) != LUA_TSTRING
-                              ? "too large to be checked"
+                              ? "too large"
                               : lua_tostring(checker->L, -1);
+        char *message = x_printf("cannot be checked: %s", why);
         problems_add_copy(problems, &(struct problem){.file = (char *)file,
                                                       .line = 1,
-                                                      .message = (char *)why,
+                                                      .message = message,
                                                       .warning = true});
+        free(message);
     }
     tidy(checker);
 }

@@ -9,8 +9,10 @@
 local parser, decoder, nearest, policy = ...
 
 local MOST = 200 -- problems of one source
-local NEVER_READ = { Localrec = "unused function '%s'", Local = "unused local '%s'", Forin = "unused loop variable '%s'",
-  Fornum = "unused loop variable '%s'" }
+local NEVER_READ = {
+  Localrec = "unused function '%s'", Local = "unused local '%s'", Forin = "unused loop variable '%s'",
+  Fornum = "unused loop variable '%s'",
+}
 
 -- Walking the tree ------------------------------------------------------------------------------------------------
 
@@ -286,8 +288,10 @@ end
 
 local function walk(ast, report, kind, globals)
   local main = { tag = "Function", line = 1, offset = 1, returns = {}, params = {}, {}, ast }
-  local state = { report = report, scope = {}, func = main, main = main, vars = {}, functions = {}, calls = {}, sets = {},
-    shaped = {}, lines = {} }
+  local state = {
+    report = report, scope = {}, func = main, main = main, vars = {}, functions = {}, calls = {}, sets = {}, shaped = {},
+    lines = {},
+  }
   watch_globals(state, kind, globals)
   walk_block(state, ast)
   return state

@@ -2,7 +2,8 @@ local wait_for_approval = policy "wait_for_approval"
 
 return {
   a_trial_then_all = function()
-    equal(wait_for_approval.stages, { { name = "trial", share = 0.05, soak = 0 }, { name = "all", share = 1, soak = 0 } })
+    equal(wait_for_approval.stages,
+      { { name = "trial", share = 0.05, soak = 0 }, { name = "all", share = 1, soak = 0 } })
     equal(wait_for_approval.admit {}, "offer")
   end,
 

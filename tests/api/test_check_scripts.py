@@ -113,7 +113,7 @@ MISTAKES = {
     'raises("no", function() end)': 'expected an error with "no", got none',
     'raises("no", error, "yes")': 'expected an error with "no", got "yes"',
     'policy "none"': "there is no policy 'none'",
-    'policy { source = "return { admitt = 1 }" }': "unknown field admitt (did you mean admit?)",
+    'policy { source = "return { admitt = 1 }" }': "scripts/policies/source.lua:1: unknown field admitt (did you mean admit?)",
     'device { chp = 1 }': 'a device has no field "chp"',
     'policy("p").admit { chp = 1 }': 'a device has no field "chp"',
     'policy("p").admit({}, { stage = "two" })': 'the policy has no stage "two", but all',

@@ -27,10 +27,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     checker_run(checker, "fuzz", (enum check_kind)(data[0] % CHECK_KINDS), source, &problems);
     for (size_t i = 0; i < problems.count; i++) {
         const struct problem *problem = &problems.list[i];
+        char module[32];
+        int at; /* an error of the check's own begins with where it was raised */
         if (problem->line < 0 || problem->line > most || problem->column < 0 ||
-            strstr(problem->message, "check.lua") != NULL ||
-            strstr(problem->message, "check_policy.lua") != NULL ||
-            strstr(problem->message, "[string") != NULL) {
+            sscanf(problem->message, "cannot be checked: %31[a-z_.]:%d:", module, &at) == 2) {
             fprintf(stderr, "%d:%d: %s\n", problem->line, problem->column, problem->message);
             abort();
         }

@@ -20,7 +20,8 @@ return {
       { name = "40 %", share = 0.4, soak = 600 }, { name = "80 %", share = 0.8, soak = 600 },
       { name = "all", share = 1, soak = 0 },
     })
-    equal(stages_of "exponential(0.5, 2, 60)", { { name = "50 %", share = 0.5, soak = 60 }, { name = "all", share = 1, soak = 0 } })
+    equal(stages_of "exponential(0.5, 2, 60)",
+      { { name = "50 %", share = 0.5, soak = 60 }, { name = "all", share = 1, soak = 0 } })
     equal(stages_of "exponential(1, 2, 60)", { { name = "all", share = 1, soak = 0 } })
   end,
 
