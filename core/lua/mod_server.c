@@ -15,7 +15,7 @@ static void push_problems(lua_State *L, const struct problems *problems)
         lua_setfield(L, -2, "file");
         lua_pushinteger(L, problem->line);
         lua_setfield(L, -2, "line");
-        lua_pushliteral(L, "error");
+        lua_pushstring(L, problem->warning ? "warning" : "error");
         lua_setfield(L, -2, "severity");
         lua_pushstring(L, problem->message);
         lua_setfield(L, -2, "message");
