@@ -122,6 +122,22 @@ static int load(lua_State *L)
     return work_start(L, &question->work, load_done);
 }
 
+static void run_check(struct work *work)
+{
+    struct question *question = (struct question *)work;
+    host_check(question->host, &question->source, CHECK_POLICY, &question->answer);
+}
+
+/* policies.check(name, source): {problems}, of loading and of reading, warnings too */
+static int check(lua_State *L)
+{
+    char *at;
+    struct question *question = ask(L, false, 0, &at);
+    question->host = runtime_of(L)->services->policies->people;
+    question->work.run = run_check;
+    return work_start(L, &question->work, load_done);
+}
+
 static void push_verdict(lua_State *L, const struct policy_verdict *verdict)
 {
     lua_createtable(L, 0, 6);
@@ -264,7 +280,7 @@ static int files(lua_State *L)
 void mod_policies_open(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        {"load", load}, {"admit", admit}, {"advance", advance}, {"files", files}, {NULL, NULL}};
+        {"load", load}, {"check", check}, {"admit", admit}, {"advance", advance}, {"files", files}, {NULL, NULL}};
     luaL_newlib(L, functions);
     lua_setglobal(L, "policies");
 }

@@ -9,7 +9,7 @@ local SOURCE = { "string", min = 1, max = 65536 }
 local function listed(problems)
   local list = {}
   for i, problem in ipairs(problems or {}) do
-    list[i] = { line = problem.line, severity = problem.severity, message = problem.message }
+    list[i] = { line = problem.line, column = problem.column, severity = problem.severity, message = problem.message }
   end
   return json.array(list)
 end
@@ -95,8 +95,10 @@ local function revisions(req)
 end
 
 local function check(req)
-  local loaded = policies.load("policy", req.body.source)
-  return 200, { ok = #loaded.problems == 0, problems = listed(loaded.problems) }
+  local problems = policies.check("policy", req.body.source).problems
+  local ok = true
+  for _, problem in ipairs(problems) do ok = ok and problem.severity ~= "error" end
+  return 200, { ok = ok, problems = listed(problems) }
 end
 
 return {

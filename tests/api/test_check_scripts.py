@@ -169,3 +169,28 @@ def test_the_shipped_tests_reach_every_line_of_the_shipped_policies(tmp_path):
     coverage = json.loads(run("test", "--json", tmp_path).stdout)["coverage"]
     assert len(coverage) >= 10
     assert [file for file in coverage if file["not_run"]] == []
+
+
+# POST /policies/check
+
+
+def test_over_http(operator):
+    def check(source):
+        answer = operator.client.post("/policies/check", json={"source": source})
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    assert check(CANARY) == {"ok": True, "problems": []}
+    found = check(CANARY.replace("device.telemetry.battery", "device.chp", 1).replace("share = 0.01,", "shar = 0.01,"))
+    assert not found["ok"]
+    assert [(problem["line"], problem["severity"], problem["message"]) for problem in found["problems"]] == [
+        (4, "error", "stages.1.share is missing"),
+        (4, "error", "unknown field stages.1.shar (did you mean share?)"),
+        (15, "error", "unknown field device.chp (did you mean chip?)")]
+    found = check("local unused = 1\nreturn {}")
+    assert found["ok"] and [problem["severity"] for problem in found["problems"]] == ["warning"]
+    assert not check("return {")["ok"]
+    for hostile in ("while true do end", "return " + "{" * 30000, "return 1" + "+1" * 30000, "return {" + "1," * 32000 + "}",
+                    "return ('x'):rep(1e5):find(('.-'):rep(100) .. 'y')"):
+        assert not check(hostile)["ok"]
+    assert check(CANARY)["ok"]
