@@ -119,8 +119,8 @@ end
 -- The stage is the first one, unless named; its soak is what the policy declares.
 local function fill_rollout(given, stages)
   local fields = {
-    id = 1, name = "test", firmware = { version = "2.0.0", chip = "esp32", size = 1048576 }, params = {}, age = 0,
-    stage = stages[1].name, soak = false, resumed = false,
+    id = 1, name = "test", params = {}, age = 0, stage = stages[1].name, soak = false, resumed = false,
+    firmware = { id = 1, version = "2.0.0", chip = "esp32", project = "test", size = 1048576 },
   }
   local rollout = fill("rollout", given, fields)
   for i, stage in ipairs(stages) do

@@ -281,7 +281,8 @@ local function parse(text)
   if not ok then -- an object of the parser's, or an end of memory
     local line, message = 1, "too large"
     if type(ast) == "table" then line, message = ast.line, ast.msg end
-    return nil, { line = line, column = 0, severity = "warning", message = "cannot be checked: " .. tostring(message) }
+    message = "cannot be checked: " .. tostring(message)
+    return nil, { line = line, column = 0, severity = "warning", message = message }
   end
   return ast, offsets
 end
@@ -289,8 +290,8 @@ end
 local function walk(ast, report, kind, globals)
   local main = { tag = "Function", line = 1, offset = 1, returns = {}, params = {}, {}, ast }
   local state = {
-    report = report, scope = {}, func = main, main = main, vars = {}, functions = {}, calls = {}, sets = {}, shaped = {},
-    lines = {},
+    report = report, scope = {}, func = main, main = main, vars = {}, functions = {}, calls = {}, sets = {},
+    shaped = {}, lines = {},
   }
   watch_globals(state, kind, globals)
   walk_block(state, ast)

@@ -17,7 +17,7 @@ local records = {
   },
   rollout = {
     id = true, name = true, stage = true, soak = true, params = true, age = true, resumed = true,
-    firmware = { version = true, chip = true, size = true },
+    firmware = { id = true, version = true, chip = true, project = true, size = true },
   },
   stats = {
     targeted = true, offered = true, under_way = true, ended = true, succeeded = true, failed = true, vanished = true,

@@ -279,8 +279,8 @@ static int files(lua_State *L)
 
 void mod_policies_open(lua_State *L)
 {
-    static const luaL_Reg functions[] = {
-        {"load", load}, {"check", check}, {"admit", admit}, {"advance", advance}, {"files", files}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"load", load},       {"check", check}, {"admit", admit},
+                                         {"advance", advance}, {"files", files}, {NULL, NULL}};
     luaL_newlib(L, functions);
     lua_setglobal(L, "policies");
 }

@@ -9,6 +9,7 @@ return {
   end,
 
   pauses_when_surely_more_than_a_tenth_fail = function()
+    equal(all_at_once.max_failure, 0.1)
     equal(all_at_once.advance { succeeded = 850, failed = 150 }, "pause")
     equal(all_at_once.advance { succeeded = 900, failed = 100 }, "hold")
     equal(all_at_once.advance { succeeded = 100, stage_done = true }, "advance")

@@ -14,6 +14,7 @@ return {
   end,
 
   pauses_when_surely_more_than_5_percent_fail = function()
+    equal(by_site.max_failure, 0.05)
     equal(by_site.advance { succeeded = 920, failed = 80 }, "pause")
     equal(by_site.advance { succeeded = 950, failed = 50 }, "hold")
   end,

@@ -6,6 +6,9 @@ return {
     for i, stage in ipairs(canary.stages) do shares[i] = stage.share end
     equal(shares, { 0.01, 0.1, 0.5, 1 })
     equal(canary.stages[1], { name = "canary", share = 0.01, soak = 30 * 60 })
+    equal(canary.stages[3], { name = "half", share = 0.5, soak = 6 * 3600 })
+    equal(canary.rate, { per_minute = 600, growth = 1.5 })
+    equal(canary.concurrency, 500)
     equal(canary.timeout, 15 * 60)
     equal(canary.retry, { max = 2, after = 600 })
   end,

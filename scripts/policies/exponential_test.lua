@@ -20,6 +20,7 @@ return {
   end,
 
   pauses_when_surely_more_than_5_percent_fail = function()
+    equal(exponential.max_failure, 0.05)
     equal(exponential.advance { succeeded = 920, failed = 80 }, "pause")
     equal(exponential.advance { succeeded = 950, failed = 50 }, "hold")
   end,

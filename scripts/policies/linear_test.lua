@@ -18,6 +18,7 @@ return {
   end,
 
   pauses_when_surely_more_than_5_percent_fail = function()
+    equal(linear.max_failure, 0.05)
     equal(linear.advance { succeeded = 920, failed = 80 }, "pause")
     equal(linear.advance { succeeded = 950, failed = 50 }, "hold")
   end,

@@ -26,5 +26,7 @@ return {
     equal(verdict, "pause")
     equal(reason, "failures above 5 %")
     equal(wait_for_approval.advance { failed = 19 }, "hold")
+    equal(wait_for_approval.advance { ended = 20, failure_low = 0.05 }, "hold")
+    equal(wait_for_approval.advance { ended = 20, failure_low = 0.0501 }, "pause")
   end,
 }

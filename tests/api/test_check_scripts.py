@@ -49,7 +49,7 @@ def test_loading_and_reading_are_told_together(scripts):
         policies__bad="return {\n  concurency = 3,\n  admit = function(d) return 'ofer' end,\n}\n",
         policies__worse="return { admit = functoin }\n",
         policies__worst="return {\n",
-        routes__hello="return { { method = 'GET', path = '/', who = 'anyone', handler = function() return dbb.one() end } }")
+        routes__hello="return { { method = 'GET', path = '/', who = 'anyone', handler = function() dbb.one() end } }")
     assert run("check", directory, code=1).stdout.splitlines() == [
         "scripts/policies/bad.lua:2: unknown field concurency (did you mean concurrency?)",
         'scripts/policies/bad.lua:3: "ofer" is no verdict (did you mean offer?)',
@@ -61,7 +61,8 @@ def test_loading_and_reading_are_told_together(scripts):
 
 def test_each_folder_has_its_own_globals(scripts):
     uses = "return { function() return db, now(), policy, device, print end }\n"
-    directory = scripts(lib__a=uses, lib__a_test=uses, lib__policy__b="return { x = function() return now(), db end }\n")
+    pure = "return { x = function() return now(), db end }\n"
+    directory = scripts(lib__a=uses, lib__a_test=uses, lib__policy__b=pure)
     found = run("check", directory, code=1).stdout
     assert re.findall(r"(\S+):1: undefined global '(\w+)'", found) == [
         ("scripts/lib/a.lua", "device"), ("scripts/lib/a.lua", "policy"), ("scripts/lib/a.lua", "print"),
@@ -113,7 +114,7 @@ MISTAKES = {
     'raises("no", function() end)': 'expected an error with "no", got none',
     'raises("no", error, "yes")': 'expected an error with "no", got "yes"',
     'policy "none"': "there is no policy 'none'",
-    'policy { source = "return { admitt = 1 }" }': "scripts/policies/source.lua:1: unknown field admitt (did you mean admit?)",
+    'policy { source = "return { admitt = 1 }" }': "scripts/policies/source.lua:1: unknown field admitt (did",
     'device { chp = 1 }': 'a device has no field "chp"',
     'policy("p").admit { chp = 1 }': 'a device has no field "chp"',
     'policy("p").admit({}, { stage = "two" })': 'the policy has no stage "two", but all',
@@ -126,15 +127,15 @@ MISTAKES = {
 
 @pytest.mark.parametrize("call", MISTAKES)
 def test_mistakes_in_tests(scripts, call):
-    policy = "return { admit = function(device, r, ctx)\nif device.telemetry.raise then error 'no' end\nreturn 'offer' end }"
+    policy = "return { admit = function(device)\nif device.telemetry.raise then error 'no' end\nreturn 'offer' end }"
     directory = scripts(policies__p=policy, policies__p_test=f"return {{ t = function()\n\n{call} end }}")
     done = run("test", directory, code=1)
     assert f"scripts/policies/p_test.lua:3: {MISTAKES[call]}" in done.stdout, done.stdout
 
 
 def test_each_test_begins_anew(scripts):
-    directory = scripts(policies__p="return { admit = function(d, r, ctx) return 'hold', ctx.now .. ' ' .. ctx.random() end }",
-                        policies__p_test="""
+    policy = "return { admit = function(d, r, ctx) return 'hold', ctx.now .. ' ' .. ctx.random() end }"
+    directory = scripts(policies__p=policy, policies__p_test="""
 local p = policy "p"
 local first
 local function say() return (select(2, p.admit {})) end
@@ -190,7 +191,7 @@ def test_over_http(operator):
     found = check("local unused = 1\nreturn {}")
     assert found["ok"] and [problem["severity"] for problem in found["problems"]] == ["warning"]
     assert not check("return {")["ok"]
-    for hostile in ("while true do end", "return " + "{" * 30000, "return 1" + "+1" * 30000, "return {" + "1," * 32000 + "}",
-                    "return ('x'):rep(1e5):find(('.-'):rep(100) .. 'y')"):
+    for hostile in ("while true do end", "return " + "{" * 30000, "return 1" + "+1" * 30000,
+                    "return {" + "1," * 32000 + "}", "return ('x'):rep(1e5):find(('.-'):rep(100) .. 'y')"):
         assert not check(hostile)["ok"]
     assert check(CANARY)["ok"]

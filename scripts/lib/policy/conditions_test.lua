@@ -17,8 +17,9 @@ return {
     equal(reason, "battery at 19 %, below 20 %")
     equal(again, 600)
     equal(file, "scripts/lib/policy/conditions.lua")
-    _, reason = admit { telemetry = { battery = 20, rssi = -71 } }
+    _, reason, _, again = admit { telemetry = { battery = 20, rssi = -71 } }
     equal(reason, "Wi-Fi at -71 dBm, below -70 dBm")
+    equal(again, 600)
   end,
 
   none_at_all_offers = function()
@@ -41,6 +42,11 @@ return {
   hours_go_over_midnight = function()
     local night = admit_of "conditions.all { conditions.hours(22, 5) }"
     for hour = 0, 23 do equal(at(night, hour), (hour >= 22 or hour < 5) and "offer" or "hold", hour .. ":00") end
+  end,
+
+  hours_from_one_to_the_same_are_none = function()
+    local never = admit_of "conditions.all { conditions.hours(9, 9) }"
+    for hour = 0, 23 do equal(at(never, hour), "hold", hour .. ":00") end
   end,
 
   asks_again_at_the_next_half_hour = function()
