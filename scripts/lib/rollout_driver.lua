@@ -59,6 +59,7 @@ local function seen_rollout(rollout)
   return {
     id = rollout.id, name = rollout.name, firmware = rollout.firmware, stage = stage and stage.name,
     soak = stage and stage.soak or 0, params = rollout.params, age = rollout.age,
+    resumed = rollout.resumed,
   }
 end
 

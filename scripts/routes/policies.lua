@@ -14,6 +14,16 @@ local function listed(problems)
   return json.array(list)
 end
 
+local function errors_of(problems)
+  local errors = {}
+  for _, problem in ipairs(problems) do
+    if problem.severity == "error" then
+      errors[#errors + 1] = { field = "source", message = ("line %d: %s"):format(problem.line, problem.message) }
+    end
+  end
+  return errors
+end
+
 local function shown(row)
   local plan, problems = policy.plan(row)
   return {
@@ -64,12 +74,9 @@ local function put(req)
   local row = db.one("policy_active", name)
   local was = expected(req, row)
   local revision = crypto.sha256(req.body.source)
-  local plan, problems = policy.plan { name = name, revision = revision, source = req.body.source }
-  if not plan then
-    local errors = {}
-    for i, problem in ipairs(problems) do
-      errors[i] = { field = "source", message = ("line %d: %s"):format(problem.line, problem.message) }
-    end
+  local problems = policies.check(name, req.body.source).problems
+  local errors = errors_of(problems)
+  if #errors > 0 then
     fail(422, "The policy has problems; nothing was changed.", { errors = errors, problems = listed(problems) })
   end
   if row and was ~= row.revision or not row and was then changed_meanwhile() end
@@ -96,9 +103,7 @@ end
 
 local function check(req)
   local problems = policies.check("policy", req.body.source).problems
-  local ok = true
-  for _, problem in ipairs(problems) do ok = ok and problem.severity ~= "error" end
-  return 200, { ok = ok, problems = listed(problems) }
+  return 200, { ok = #errors_of(problems) == 0, problems = listed(problems) }
 end
 
 return {

@@ -55,6 +55,7 @@ create table rollouts (
   stage             int not null default -1,      -- index in plan.stages; -1: not begun
   stage_entered_at  timestamptz,
   threshold         bigint not null default -1,   -- devices up to this bucket are in the stage
+  resumed_at        timestamptz,                  -- when somebody last said to go on
   turned            boolean not null default false, -- rolling back: what was under way is ended
   credit            float8 not null default 0,    -- offers that the rate allows by now
   credited_at       timestamptz not null default now(),

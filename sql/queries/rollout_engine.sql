@@ -16,6 +16,7 @@ update rollout_driver set owner = null, until = '-infinity' where fence = $1::bi
 -- name: rollouts_driven read
 -- No fence: it is a look.
 select r.id, r.name, r.state, r.policy, r.revision, p.revision as active, r.plan, r.firmware_id, r.firmware, r.params, r.stage, r.turned,
+       coalesce(r.resumed_at > r.stage_entered_at, false) as resumed,
        extract(epoch from now() - r.stage_entered_at)::float8 as stage_age,
        extract(epoch from now() - r.created_at)::float8 as age,
        r.starts_at <= now() as started, r.credit, extract(epoch from now() - r.credited_at)::float8 as uncredited,
