@@ -29,7 +29,7 @@ where r.state in ('running', 'paused', 'rolling_back')
 order by r.priority desc, r.id;
 
 -- name: rollout_replan
--- Rollout $2 goes on by revision $3 of its policy, which declares $4.
+-- Rollout $2 goes on by revision $3 of its policy, which declares $4; whom the one before held is asked anew.
 with mine as (
   select from rollout_driver where fence = $1::bigint for share
 ), was as (
@@ -40,9 +40,12 @@ with mine as (
   from was where r.id = was.id
   returning r.id
 )
-update rollout_devices m set grp = coalesce(d.tags->>($4::jsonb->'spread'->>'tag'), '')
+update rollout_devices m
+set grp = coalesce(d.tags->>($4::jsonb->'spread'->>'tag'), ''),
+    ask_at = case when m.state = 'held' and m.ask_at < 'infinity' then now() else m.ask_at end
 from was, devices d
-where m.rollout_id = was.id and d.id = m.device_id and was.tag is distinct from ($4::jsonb->'spread'->>'tag');
+where m.rollout_id = was.id and d.id = m.device_id
+  and (m.state = 'held' and m.ask_at < 'infinity' or was.tag is distinct from ($4::jsonb->'spread'->>'tag'));
 
 -- name: rollout_fold_reports
 -- Takes in what happened to updates. Returns how much there was: as much as asked for means there is more.
