@@ -27,6 +27,7 @@ static const struct {
     {"migrate", "bring the database's tables up to date", cli_migrate},
     {"check", "look for mistakes in scripts", cli_check},
     {"test", "run the tests of scripts (*_test.lua)", cli_test},
+    {"explain", "tell why a device is, or is not, updated", cli_explain},
     {"user", "make accounts and change their roles", cli_user},
     {"keygen", "make an Ed25519 key pair", cli_keygen},
     {"sign", "sign a firmware image for release", cli_sign},

@@ -19,6 +19,7 @@ bool database_open(struct database *database, const char *command)
         free(queries);
     }
     if (database->statements != NULL) {
+        setenv("PGTZ", "UTC", 1); /* times as the server shows them */
         database->conn = PQconnectdb(database->config->database_url);
         if (PQstatus(database->conn) != CONNECTION_OK)
             error = x_printf("cannot reach the database: %s"

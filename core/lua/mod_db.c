@@ -238,11 +238,18 @@ static int run_statement(lua_State *L, enum shape shape)
 {
     const char *values[MOST_VALUES];
     struct runtime *runtime = runtime_of(L);
-    fail_unless_there(L, runtime->pg, "db");
+    if (runtime->query == NULL)
+        fail_unless_there(L, runtime->pg, "db");
     const struct pg_statement *statement = find_statement(L, runtime, 1);
     size_t count = read_values(L, 2, values);
     lua_pushlightuserdata(L, (void *)statement);
     lua_replace(L, 1);
+    if (runtime->query != NULL) {
+        struct answer answer = {0};
+        answer.result = runtime->query(runtime->query_arg, statement, count, values, &answer.err);
+        lua_pushlightuserdata(L, &answer);
+        return on_answer(L, LUA_OK, shape);
+    }
     pg_query(runtime->pg, statement, count, values, on_result, coroutine_to_wait(L));
     return lua_yieldk(L, 0, shape, on_answer);
 }

@@ -54,6 +54,11 @@ struct runtime {
     const struct services *services;
     struct worker *worker;
     struct pg *pg;
+    /* Commands have this instead of pg: it blocks. NULL and *err (a constant of io/pg) when it failed; the
+     * result stays the caller's of the runtime, and good until the next call. */
+    const PGresult *(*query)(void *arg, const struct pg_statement *statement, size_t count,
+                             const char *const *values, const char **err);
+    void *query_arg;
     struct redis *redis;
     struct metrics *metrics;
     struct revocations *revocations;

@@ -1,8 +1,7 @@
 -- Updates of one device: order, cancel, look back, explain.
 
 local device = require "lib.device"
-local explain = require "lib.explain"
-local explain_rollout = require "lib.explain_rollout"
+local explain_device = require "lib.explain_device"
 local page = require "lib.page"
 local update = require "lib.update"
 
@@ -76,22 +75,7 @@ local function list(req)
 end
 
 local function why(req)
-  local target = find_device(req)
-  local current = db.one("update_under_way", target.id)
-  local last = current or db.all("updates_of_device", target.id, 2147483647, 1)[1]
-  local offer = current and db.one("update_offer", target.id)
-  local rollouts, words = {}, { explain(target, last, offer) }
-  for i, row in ipairs(db.all("rollouts_of_device", target.id)) do
-    rollouts[i] = explain_rollout(row)
-    words[#words + 1] = rollouts[i].explanation
-  end
-  return 200, {
-    device_id = target.id,
-    updating = current ~= nil,
-    explanation = table.concat(words, " "),
-    update = last or json.null,
-    rollouts = json.array(rollouts),
-  }
+  return 200, explain_device(find_device(req))
 end
 
 return {

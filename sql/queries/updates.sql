@@ -12,6 +12,13 @@ select d.id, d.chip, d.chip_reported, d.elf_sha256, d.firmware_version, d.status
                                        else f.version = d.firmware_version end) as secure_version
 from devices d where d.id = $1::int and (d.user_id = $2::int or $3::boolean);
 
+-- name: device_named read
+-- As update_device, by id or device_code, for the command line.
+select d.id, d.chip, d.chip_reported, d.elf_sha256, d.firmware_version, d.status, d.last_seen
+from devices d
+where d.id = case when $1::text ~ '^[1-9]\d{0,8}$' then $1::int end or d.device_code = $1::text
+order by d.device_code = $1::text limit 1;
+
 -- name: update_firmware read
 -- Candidates: the one with the id $1, or those with the version $2, the likelier first. `running`: of the project that
 -- device $3 runs now.

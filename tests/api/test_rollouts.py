@@ -178,7 +178,7 @@ def test_abort_ends_what_is_under_way(operator, fleet):
         assert operator.client.get(f"/devices/{device.id}/updates").json()["items"][0]["state"] == "cancelled"
 
 
-def test_explain_tells_the_rule_its_line_and_what_it_saw(operator, fleet):
+def test_explain_tells_the_rule_its_line_and_what_it_saw(otad, operator, fleet):
     devices, _, new = fleet(1)
     policy = new_policy(operator, 'return {\n  admit = function(device)\n    return "hold", "too cold"\n  end,\n}')
     made = roll(operator, fleet, policy, new)
@@ -188,6 +188,10 @@ def test_explain_tells_the_rule_its_line_and_what_it_saw(operator, fleet):
     assert (found["state"], found["reason"], found["line"]) == ("held", "too cold", 3)
     for words in (f"Rollout {made['id']}", "line 3", '"too cold"', "battery 80", "asked again at"):
         assert words in found["explanation"] and words in answer["explanation"], found["explanation"]
+    said = otad.cli("explain", str(devices[0].id)).stdout
+    assert found["explanation"] in said
+    assert json.loads(otad.cli("explain", "--json", devices[0].device_code).stdout)["device_id"] == devices[0].id
+    assert otad.cli("explain", "no-such", check=False).returncode == 1
     other = Device(devices[0].system, operator, tags={"test": "another"})
     answer = operator.client.get(f"/devices/{other.id}/explain").json()
     found = next(r for r in answer["rollouts"] if r["rollout_id"] == made["id"])
