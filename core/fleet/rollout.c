@@ -1,7 +1,9 @@
 #include "fleet/rollout.h"
+#include <limits.h>
 #include <math.h>
 #include <sodium.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { MINIMUM_SAMPLES = 20 };
@@ -19,6 +21,50 @@ int rollout_device_state(const char *name)
             return i;
     }
     return -1;
+}
+
+void rollout_count(struct rollout_tally *tally, enum rollout_device_state state, bool in_stage, bool asleep,
+                   bool retry, int n)
+{
+    tally->all[state] += n;
+    if (state == ROLLOUT_TIMED_OUT && asleep)
+        tally->unheard += n;
+    if (!in_stage)
+        return;
+    tally->stage[state] += n;
+    if (retry)
+        tally->retries += n;
+    if (asleep && state != ROLLOUT_TIMED_OUT)
+        tally->asleep += n;
+}
+
+enum { RANKS = 6 };
+
+/* How many numbers the version begins with. */
+static int rank_version(const char *version, long ranks[RANKS])
+{
+    int n = 0;
+    for (version += *version == 'v'; n < RANKS && *version >= '0' && *version <= '9'; n++) {
+        char *end;
+        ranks[n] = strtol(version, &end, 10);
+        if (*end != '.')
+            return n + 1;
+        version = end + 1;
+    }
+    return n;
+}
+
+int rollout_compare_versions(const char *a, const char *b)
+{
+    long first[RANKS], second[RANKS];
+    int n = rank_version(a, first), m = rank_version(b, second);
+    if (n == 0 || m == 0)
+        return INT_MIN;
+    for (int i = 0; i < n && i < m; i++) {
+        if (first[i] != second[i])
+            return first[i] < second[i] ? -1 : 1;
+    }
+    return (n > m) - (n < m);
 }
 
 uint32_t rollout_bucket(int64_t rollout, int64_t device)
@@ -53,6 +99,11 @@ static int sum(const int *counts, enum rollout_device_state from, enum rollout_d
     return n;
 }
 
+int rollout_under_way(const struct rollout_tally *tally)
+{
+    return sum(tally->all, ROLLOUT_PENDING, ROLLOUT_INSTALLING);
+}
+
 /* Nobody waits, is held, will be asked again, or is under way; but where half has ended, a stage does not
  * wait for devices that sleep. The last stage is the whole rollout and waits for all. */
 static bool stage_done(const struct rollout_plan *plan, int stage, const struct rollout_tally *tally,
@@ -71,7 +122,7 @@ void rollout_stats(const struct rollout_plan *plan, int stage, const struct roll
 {
     const int *all = tally->all;
     stats->targeted = sum(tally->stage, ROLLOUT_WAITING, ROLLOUT_SKIPPED);
-    stats->under_way = sum(all, ROLLOUT_PENDING, ROLLOUT_INSTALLING);
+    stats->under_way = rollout_under_way(tally);
     stats->succeeded = all[ROLLOUT_SUCCEEDED];
     stats->vanished = all[ROLLOUT_VANISHED];
     stats->failed = stats->vanished + all[ROLLOUT_FAILED] + all[ROLLOUT_ROLLED_BACK] +

@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { ROLLOUT_MOST_STAGES = 32, ROLLOUT_STAGE_NAME_LEN = 40 };
+enum { ROLLOUT_MOST_STAGES = 100, ROLLOUT_STAGE_NAME_LEN = 64 }; /* as policies may declare */
 
 struct rollout_plan { /* what a policy declares, defaults filled in */
     struct rollout_stage {
@@ -56,12 +56,21 @@ struct rollout_tally {                                            /* how many de
                   */
 };
 
+/* Adds `n` devices of one kind (a row of rollout_counts). `retry`: ended badly, will be asked again. */
+void rollout_count(struct rollout_tally *tally, enum rollout_device_state state, bool in_stage, bool asleep,
+                   bool retry, int n);
+int rollout_under_way(const struct rollout_tally *tally); /* of the rollout */
+
 struct rollout_stats { /* `stats` of a policy's advance */
     int targeted;      /* in the stage's share, without those excluded */
     int offered, under_way, ended, succeeded, failed, vanished;
     double failure_rate, failure_low, failure_high;
     bool stage_done;
 };
+
+/* Compares versions as version_rank in SQL does: by up to six numbers at the beginning. INT_MIN: one of them
+ * does not begin like a version. */
+int rollout_compare_versions(const char *a, const char *b);
 
 /* Position of a device in its rollout: the first 32 bits of SHA-256 of "<rollout>:<device>" (as function
  * rollout_bucket in SQL). A share takes the devices with the smallest ones. */

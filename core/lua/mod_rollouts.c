@@ -78,16 +78,7 @@ static void add_count(lua_State *L, struct rollout_tally *tally)
         luaL_error(L, "no such state of a device");
         return;
     }
-    tally->all[state] += n;
-    if (state == ROLLOUT_TIMED_OUT && asleep)
-        tally->unheard += n;
-    if (!in_stage)
-        return;
-    tally->stage[state] += n;
-    if (retry)
-        tally->retries += n;
-    if (asleep && state != ROLLOUT_TIMED_OUT)
-        tally->asleep += n;
+    rollout_count(tally, (enum rollout_device_state)state, in_stage, asleep, retry, n);
 }
 
 static void set_integer(lua_State *L, const char *name, int value)
