@@ -6,7 +6,7 @@ return {
   advance = function(rollout, stats)
     if stats.ended >= 20 and stats.failure_low > 0.05 then return "pause", "failures above 5 %" end
     if not stats.stage_done then return "hold" end
-    if not rollout.resumed then return "pause", "waiting for approval: resume to go on" end
+    if rollout.stage ~= "all" and not rollout.resumed then return "pause", "waiting for approval: resume to go on" end
     return "advance", "approved"
   end,
 }

@@ -21,6 +21,10 @@ return {
     equal(wait_for_approval.advance({ succeeded = 3 }, { resumed = true }), "hold")
   end,
 
+  does_not_ask_a_second_time = function()
+    equal(wait_for_approval.advance({ succeeded = 100, stage_done = true }, { stage = "all" }), "advance")
+  end,
+
   failures_pause_before_anything_else = function()
     local verdict, reason = wait_for_approval.advance({ failed = 20, stage_done = true }, { resumed = true })
     equal(verdict, "pause")
