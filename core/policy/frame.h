@@ -13,11 +13,13 @@ enum { FRAME_HEADER = 5, FRAME_LARGEST = 64 * 1024 * 1024 };
 
 enum frame_kind {
     /* To the process: */
-    FRAME_LOAD = 'L',    /* slot, source; answered by JSON {problems, declaration} */
-    FRAME_ADMIT = 'A',   /* slot, moment, count, devices; answered by as many verdicts */
-    FRAME_ADVANCE = 'D', /* slot, moment, stats; answered by a verdict */
-    FRAME_CHECK = 'C',   /* kind, source; answered by JSON {problems} */
-    FRAME_ZONE = 'Z',    /* whether there is one, its file: answers FRAME_ZONE_WANTED */
+    FRAME_LOAD = 'L',     /* slot, source; answered by JSON {problems, declaration} */
+    FRAME_ADMIT = 'A',    /* slot, moment, count, devices; answered by as many verdicts */
+    FRAME_ADVANCE = 'D',  /* slot, moment, stats; answered by a verdict */
+    FRAME_CHECK = 'C',    /* kind, source; answered by JSON {problems} */
+    FRAME_SIMULATE = 'S', /* source, request, whether devices are given, count, devices; answered by JSON */
+    FRAME_REPLAY = 'R',   /* source, whether there is another, that, request, count, decisions; by JSON */
+    FRAME_ZONE = 'Z',     /* whether there is one, its file: answers FRAME_ZONE_WANTED */
     /* From it: */
     FRAME_VERDICT = 'v',
     FRAME_JSON = 'j',

@@ -1,6 +1,7 @@
 #include "policy/host.h"
 #include "base/mem.h"
 #include "policy/frame.h"
+#include "policy/report.h"
 #include <errno.h>
 #include <jansson.h>
 #include <poll.h>
@@ -8,6 +9,7 @@
 #include <signal.h>
 #include <sodium.h>
 #include <spawn.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -20,7 +22,9 @@ enum {
     MOST_BUSY = 200,  /* ms of processor time without an answer; the process itself ends far earlier */
     MOST_CHECK = CHECK_TIME + 1000, /* the same while it checks a source */
     MOST_BATCH = 2000,              /* ms for all devices of a batch */
-    MOST_ENDED = 8                  /* processes a batch may cost */
+    MOST_ENDED = 8,                 /* processes a batch may cost */
+    MOST_WORK = 20000,              /* ms of processor time for a simulation or replay, */
+    MOST_WAIT = 300000              /* and in all, on a busy machine */
 };
 
 struct slot {
@@ -36,6 +40,7 @@ struct host {
     struct buffer in;
     size_t taken; /* of `in`: the frame handed out last */
     int most_busy;
+    atomic_bool closed;
     struct slot slots[HOST_SLOTS];
     size_t next_slot;
     struct host_counts counts;
@@ -77,6 +82,11 @@ static void stop(struct host *host)
     host->in.len = host->taken = 0;
     memset(host->slots, 0, sizeof(host->slots));
     host->next_slot = 0;
+}
+
+void host_close(struct host *host)
+{
+    host->closed = true;
 }
 
 void host_free(struct host *host)
@@ -169,7 +179,7 @@ static enum end read_more(struct host *host, int64_t until)
         }
         if (clock_read(host->clock) - busy > host->most_busy)
             return OVERRAN;
-        if (clock_read(CLOCK_MONOTONIC) > until)
+        if (clock_read(CLOCK_MONOTONIC) > until || host->closed)
             return LATE;
     }
 }
@@ -439,6 +449,86 @@ void host_advance(struct host *host, const struct policy_source *source, const s
     pthread_mutex_lock(&host->lock);
     ask(host, &batch);
     pthread_mutex_unlock(&host->lock);
+}
+
+/* --- Simulations and replays ---------------------------------------------------------------------------- */
+
+static void put_texts(struct buffer *request, const struct policy_text *texts, size_t count)
+{
+    frame_put_number(request, count);
+    for (size_t i = 0; i < count; i++)
+        frame_put_text(request, texts[i]);
+}
+
+/* Sends the request and appends the answer; false: that has problems. Frees the request. */
+static bool work(struct host *host, struct buffer *request, struct buffer *json)
+{
+    static const char *const failures[] = {
+        [OVERRAN] = "a call of the policy ran longer than 10 ms, or all of them together longer than 20 s",
+        [CRASHED] = "the process that ran the policy ended, probably for want of memory",
+        [LATE] = "the server stops, or the machine is too busy",
+    };
+    static const char problems[] = "{\"problems\":";
+    struct frame_reader fields;
+    struct policy_text answer = {"", 0};
+    enum end end = CRASHED;
+    if (request->len - FRAME_HEADER > FRAME_LARGEST) {
+        report_error(json, "that is too much data at once: at most 60 MiB");
+        buffer_free(request);
+        return false;
+    }
+    pthread_mutex_lock(&host->lock);
+    bool idled = host->pid != 0;
+    for (int i = 0; i < (idled ? 2 : 1) && end == CRASHED; i++) { /* one that idled may be gone */
+        int64_t began = clock_read(CLOCK_MONOTONIC);
+        host->most_busy = MOST_WORK;
+        if (host->closed)
+            end = LATE;
+        else if (start(host) && send_frames(host, request))
+            end = next_frame(host, FRAME_JSON, began + MOST_WAIT, &fields);
+        host->most_busy = MOST_BUSY;
+        if (end != ANSWERED)
+            count_end(host, end);
+    }
+    if (end == ANSWERED) {
+        answer = frame_take_text(&fields);
+        buffer_put(json, answer.text, answer.len);
+    } else {
+        report_error(json, failures[end]);
+    }
+    bool ok = answer.len > sizeof(problems) && memcmp(answer.text, problems, sizeof(problems) - 1) != 0;
+    pthread_mutex_unlock(&host->lock);
+    buffer_free(request);
+    return ok;
+}
+
+bool host_simulate(struct host *host, const struct policy_source *source, struct policy_text request,
+                   const struct policy_text *devices, size_t count, struct buffer *json)
+{
+    struct buffer frame = {0};
+    size_t begin = frame_begin(&frame, FRAME_SIMULATE);
+    frame_put_source(&frame, source);
+    frame_put_text(&frame, request);
+    frame_put_number(&frame, devices != NULL);
+    put_texts(&frame, devices, devices == NULL ? 0 : count);
+    frame_end(&frame, begin);
+    return work(host, &frame, json);
+}
+
+bool host_replay(struct host *host, const struct policy_source *source, const struct policy_source *other,
+                 struct policy_text request, const struct policy_text *decisions, size_t count,
+                 struct buffer *json)
+{
+    struct buffer frame = {0};
+    size_t begin = frame_begin(&frame, FRAME_REPLAY);
+    frame_put_source(&frame, source);
+    frame_put_number(&frame, other != NULL);
+    if (other != NULL)
+        frame_put_source(&frame, other);
+    frame_put_text(&frame, request);
+    put_texts(&frame, decisions, count);
+    frame_end(&frame, begin);
+    return work(host, &frame, json);
 }
 
 struct host_counts host_counts(struct host *host)

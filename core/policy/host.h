@@ -14,7 +14,8 @@ enum { HOST_SLOTS = 16, HOST_FD = 3 }; /* policies kept loaded; the socket's des
 
 struct host;
 
-struct host *host_new(void); /* the process is started when first needed */
+struct host *host_new(void);        /* the process is started when first needed */
+void host_close(struct host *host); /* any thread: whoever waits for it waits no longer than a moment */
 void host_free(struct host *host);
 
 /* Whether the policy is sound; appends {"problems": [{"file", "line", "severity", "message"}], "declaration":
@@ -34,6 +35,14 @@ void host_admit(struct host *host, const struct policy_source *source, const str
                 const struct policy_text *devices, size_t count, struct policy_verdict *verdicts);
 void host_advance(struct host *host, const struct policy_source *source, const struct policy_moment *moment,
                   struct policy_text stats, struct policy_verdict *verdict);
+
+/* simulate_run() and replay_run() (policy/simulate.h, policy/replay.h) over there: up to 20 s of processor
+ * time. Others wait meanwhile. `devices` and `decisions` may have 60 MiB together. */
+bool host_simulate(struct host *host, const struct policy_source *source, struct policy_text request,
+                   const struct policy_text *devices, size_t count, struct buffer *json);
+bool host_replay(struct host *host, const struct policy_source *source, const struct policy_source *other,
+                 struct policy_text request, const struct policy_text *decisions, size_t count,
+                 struct buffer *json);
 
 struct host_counts {
     uint64_t started, overran,

@@ -10,7 +10,10 @@
 #include "policy/frame.h"
 #include "policy/host.h"
 #include "policy/jail.h"
+#include "policy/replay.h"
+#include "policy/simulate.h"
 #include <errno.h>
+#include <jansson.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -221,6 +224,54 @@ static void ask(struct room *room, enum frame_kind kind, struct frame_reader *fi
     }
 }
 
+/* The texts at the end of a frame; the list is the caller's. */
+static struct policy_text *take_texts(struct frame_reader *fields, size_t *count)
+{
+    *count = frame_take_number(fields);
+    if (*count > (size_t)(fields->end - fields->at))
+        _exit(1);
+    struct policy_text *texts = x_alloc((*count + 1) * sizeof(*texts));
+    for (size_t i = 0; i < *count; i++)
+        texts[i] = frame_take_text(fields);
+    if (fields->bad)
+        _exit(1);
+    return texts;
+}
+
+static void simulate(struct room *room, struct frame_reader *fields)
+{
+    struct buffer json = {0};
+    size_t count;
+    struct policy_source source = frame_take_source(fields);
+    struct policy_text request = frame_take_text(fields);
+    bool given = frame_take_number(fields) != 0;
+    struct policy_text *devices = take_texts(fields, &count);
+    simulate_run(&room->policies, &source, request, given ? devices : NULL, count, &json);
+    answer_json(room, json.data, json.len);
+    buffer_free(&json);
+    free(devices);
+    free((void *)source.libraries);
+}
+
+static void replay(struct room *room, struct frame_reader *fields)
+{
+    struct buffer json = {0};
+    struct policy_source other = {0};
+    size_t count;
+    struct policy_source source = frame_take_source(fields);
+    bool compared = frame_take_number(fields) != 0;
+    if (compared)
+        other = frame_take_source(fields);
+    struct policy_text request = frame_take_text(fields);
+    struct policy_text *decisions = take_texts(fields, &count);
+    replay_run(&room->policies, &source, compared ? &other : NULL, request, decisions, count, &json);
+    answer_json(room, json.data, json.len);
+    buffer_free(&json);
+    free(decisions);
+    free((void *)source.libraries);
+    free((void *)other.libraries);
+}
+
 int host_main(int argc, char **argv)
 {
     int type;
@@ -233,6 +284,7 @@ int host_main(int argc, char **argv)
     room->policies.zones = zones_new(load_zone, room);
     room->checker = checker_new(NULL); /* reads its files, which the jail would not let it */
     prctl(PR_SET_PDEATHSIG, SIGKILL);  /* besides the end of the socket: it is not read while policies run */
+    json_object_seed(0);               /* while there is still somewhere to get randomness from */
     start_ticking(room);
     jail_enter(HOST_FD);
     for (;;) {
@@ -245,6 +297,10 @@ int host_main(int argc, char **argv)
             check(room, &fields);
         else if (kind == FRAME_ADMIT || kind == FRAME_ADVANCE)
             ask(room, kind, &fields);
+        else if (kind == FRAME_SIMULATE)
+            simulate(room, &fields);
+        else if (kind == FRAME_REPLAY)
+            replay(room, &fields);
         else
             _exit(1);
         flush(room);

@@ -2,6 +2,7 @@
 #include "hostile.h"
 #include "lab.h"
 #include "policy/host.h"
+#include "policy/simulate.h"
 #include <dirent.h>
 #include <pthread.h>
 #include <signal.h>
@@ -340,6 +341,83 @@ static void test_threads(void **state)
     assert_int_equal(host_counts(*state).started, 1);
 }
 
+/* Over there as here: the jail lets all of it happen. */
+static void test_simulate(void **state)
+{
+    enum { COUNT = 3000 };
+    struct policy_library libraries[LAB_LIBRARIES];
+    struct policy_source source = lab_source(canary, libraries);
+    struct policies policies = {.zones = zones_new(zones_load_file, NULL)};
+    struct policy_text request = TEXT("{\"assume\": {\"failure_rate\": 0.01, \"durations\": [5, 9, 200]}}"),
+                       *devices;
+    struct buffer here = {0}, there = {0};
+    devices = x_alloc(COUNT * sizeof(*devices));
+    for (int i = 0; i < COUNT; i++) {
+        char *text =
+            x_printf("{\"id\": %d, \"tags\": {\"timezone\": \"Europe/Berlin\"}, \"telemetry\": {}}", i + 1);
+        devices[i] = (struct policy_text){text, strlen(text)};
+    }
+    assert_true(simulate_run(&policies, &source, request, devices, COUNT, &here));
+    assert_true(host_simulate(*state, &source, request, devices, COUNT, &there));
+    assert_string_equal(buffer_text(&here), buffer_text(&there));
+    assert_true(host_simulate(*state, &source, TEXT("{\"fleet\": {\"devices\": 20000}}"), NULL, 0, &there));
+    there.len = 0;
+    source =
+        lab_source("return { admit = function(d, r, ctx) return ctx.hour < 5 and 'offer' or 'hold' end }",
+                   libraries);
+    assert_true(host_simulate(*state, &source, request, devices, COUNT, &there));
+    assert_non_null(strstr(buffer_text(&there), "\"outcome\":\"completed\""));
+    assert_int_equal(host_counts(*state).started, 1);
+    there.len = 0;
+    source =
+        lab_source("return { admit = function() return ('a'):rep(30000):find(('.-'):rep(30) .. 'b') end }",
+                   libraries);
+    assert_false(host_simulate(*state, &source, request, devices, COUNT, &there));
+    assert_non_null(strstr(buffer_text(&there), "a call of the policy ran longer than 10 ms"));
+    there.len = 0;
+    assert_false(host_simulate(*state, &source, TEXT("{\"days\": -1}"), NULL, 0, &there));
+    assert_non_null(strstr(buffer_text(&there), "days must be a number"));
+    assert_int_equal(admit(*state, canary, device_json).answer, POLICY_OFFER);
+    for (int i = 0; i < COUNT; i++)
+        free((char *)devices[i].text);
+    free(devices);
+    buffer_free(&here);
+    buffer_free(&there);
+    zones_free(policies.zones);
+}
+
+static void test_replay(void **state)
+{
+    enum { COUNT = 2000 };
+    struct policy_library libraries[LAB_LIBRARIES], others[LAB_LIBRARIES];
+    struct policy_source
+        source =
+            lab_source("return { admit = function(d) return d.id > 9 and 'offer' or 'skip' end }", libraries),
+        other =
+            lab_source("return { admit = function(d) return d.id > 5 and 'offer' or 'skip' end }", others);
+    struct policy_text request = TEXT("{\"rollouts\": [{\"id\": 1}]}"),
+                       *decisions = x_alloc(COUNT * sizeof(*decisions));
+    struct buffer json = {0};
+    for (int i = 0; i < COUNT; i++) {
+        char *text = x_printf("{\"id\": %d, \"rollout_id\": 1, \"device_id\": %d, \"verdict\": \"offer\","
+                              " \"inputs\": {\"device\": {\"id\": %d}, \"now\": 1, \"stage\": 0}}",
+                              i, COUNT - i, COUNT - i);
+        decisions[i] = (struct policy_text){text, strlen(text)};
+    }
+    assert_true(host_replay(*state, &source, NULL, request, decisions, COUNT, &json));
+    assert_non_null(strstr(buffer_text(&json), "\"same\":1991,\"reworded\":0,\"differing\":9"));
+    assert_non_null(
+        strstr(buffer_text(&json), "\"no_longer_offered\":{\"count\":9,\"device_ids\":[1,2,3,4,5,6,7,8,9]}"));
+    json.len = 0;
+    assert_true(host_replay(*state, &other, &source, request, decisions, COUNT, &json));
+    assert_non_null(strstr(buffer_text(&json), "\"now_offered\":{\"count\":4,\"device_ids\":[6,7,8,9]}"));
+    assert_int_equal(host_counts(*state).started, 1);
+    for (int i = 0; i < COUNT; i++)
+        free((char *)decisions[i].text);
+    free(decisions);
+    buffer_free(&json);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -356,6 +434,8 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(test_stopped, setup, teardown),
         cmocka_unit_test_setup_teardown(test_parent_killed, setup, teardown),
         cmocka_unit_test_setup_teardown(test_threads, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_simulate, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_replay, setup, teardown),
     };
     if (argc == 2 && strcmp(argv[1], "policy-host") == 0)
         return host_main(argc - 1, argv + 1);
