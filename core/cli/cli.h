@@ -8,12 +8,15 @@ enum { CLI_FINE, CLI_PROBLEM, CLI_USAGE };
 
 int cli_serve(int argc, char **argv);
 int cli_migrate(int argc, char **argv);
-int cli_check(int argc, char **argv);   /* [--json] [DIRECTORY]: what is wrong with scripts */
-int cli_test(int argc, char **argv);    /* [--json] [--coverage] [DIRECTORY]: runs *_test.lua */
-int cli_explain(int argc, char **argv); /* [--json] DEVICE */
-int cli_user(int argc, char **argv);    /* add | role | password | list */
-int cli_keygen(int argc, char **argv);  /* --out NAME: writes NAME.key and NAME.pub */
-int cli_sign(int argc, char **argv);    /* --key NAME.key [--version V] FILE: prints a release signature */
+int cli_check(int argc, char **argv);    /* [--json] [DIRECTORY]: what is wrong with scripts */
+int cli_test(int argc, char **argv);     /* [--json] [--coverage] [DIRECTORY]: runs *_test.lua */
+int cli_explain(int argc, char **argv);  /* [--json] DEVICE */
+int cli_simulate(int argc, char **argv); /* a rollout in virtual time */
+int cli_replay(int argc, char **argv);   /* recorded decisions with another source */
+int cli_diff(int argc, char **argv);     /* two revisions of a policy, in source and behaviour */
+int cli_user(int argc, char **argv);     /* add | role | password | list */
+int cli_keygen(int argc, char **argv);   /* --out NAME: writes NAME.key and NAME.pub */
+int cli_sign(int argc, char **argv);     /* --key NAME.key [--version V] FILE: prints a release signature */
 
 /* The configuration is the file that OTAD_CONFIG names, which must be there; else conf/otad.lua, which may be
  * missing. conf/otad.lua and the relative `var`, `scripts` and `sql` of defaults and file are looked for in
