@@ -3,28 +3,33 @@
 #include "lua/json.h"
 #include "lua/modules.h"
 #include "lua/work.h"
+#include "policy/mod_simulate.h"
 #include "policy/shelf.h"
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
-enum { QUEUE = 64, HOSTS = 2 };
+enum { QUEUE = 64, HOSTS = 2, SLOW_QUEUE = 4 };
 
 struct policy_hosts *policy_hosts_new(void)
 {
     struct policy_hosts *hosts = x_new(struct policy_hosts);
     hosts->rollouts = host_new();
     hosts->people = host_new();
+    hosts->simulations = host_new();
     hosts->pool = offload_new(HOSTS, QUEUE);
+    hosts->slow = offload_new(1, SLOW_QUEUE);
     return hosts;
 }
 
 void policy_hosts_free(struct policy_hosts *hosts)
 {
     offload_free(hosts->pool);
+    offload_free(hosts->slow);
     host_free(hosts->rollouts);
     host_free(hosts->people);
+    host_free(hosts->simulations);
     free(hosts);
 }
 
@@ -282,5 +287,6 @@ void mod_policies_open(lua_State *L)
     static const luaL_Reg functions[] = {{"load", load},       {"check", check}, {"admit", admit},
                                          {"advance", advance}, {"files", files}, {NULL, NULL}};
     luaL_newlib(L, functions);
+    mod_simulate_add(L);
     lua_setglobal(L, "policies");
 }

@@ -5,8 +5,9 @@
 #include <lua.h>
 
 struct policy_hosts { /* of the process; services.policies */
-    struct host *rollouts, *people;
-    struct offload *pool; /* threads that wait for the two */
+    struct host *rollouts, *people, *simulations;
+    struct offload *pool; /* threads that wait for the first two */
+    struct offload *slow; /* one that waits for the third */
 };
 
 struct policy_hosts *policy_hosts_new(void);

@@ -2,6 +2,7 @@
 
 local page = require "lib.page"
 local policy = require "lib.policy_source"
+local target = require "lib.target"
 
 local SOURCE = { "string", min = 1, max = 65536 }
 
@@ -106,6 +107,66 @@ local function check(req)
   return 200, { ok = #errors_of(problems) == 0, problems = listed(problems) }
 end
 
+local SAMPLE = 10000 -- devices or decisions that a simulation or replay here takes at most
+
+-- The policy that a request names, or whose source it brings.
+local function meant(body)
+  if (body.policy == nil) == (body.source == nil) then
+    fail(422, "Name a policy, or give the source of one.", {
+      errors = { { field = "policy", message = "either policy or source is needed" } },
+    })
+  end
+  return body.source and { name = "policy", revision = crypto.sha256(body.source), source = body.source }
+    or find(body.policy)
+end
+
+local function unless_problems(answer)
+  if answer.problems then
+    fail(422, "The policy could not be run.", { problems = listed(answer.problems) })
+  end
+  return answer
+end
+
+local function column(rows, name)
+  local values = {}
+  for i, row in ipairs(rows) do values[i] = row[name] end
+  return values
+end
+
+local function simulate(req)
+  local body = req.body
+  local source, named, image = meant(body), body.target or {}, nil
+  local plan, problems = policy.plan(source)
+  if not plan then fail(422, "The policy has problems.", { problems = listed(problems) }) end
+  if body.firmware_id then
+    image = db.one("simulate_firmware", body.firmware_id)
+    if not image then
+      fail(422, "There is no such firmware.", { errors = { { field = "firmware_id", message = "is unknown" } } })
+    end
+  end
+  local all = db.one("simulate_size", named).n
+  local devices = all > 0 and column(db.all("simulate_fleet", body.firmware_id, named, plan, SAMPLE), "device") or nil
+  local answer = unless_problems(policies.simulate(source.name, source.source, json.encode {
+    seed = body.seed, resumes = body.resumes, start = math.floor(now()), assume = body.assume,
+    rollout = { name = "simulation", params = body.params, firmware = image and json.decode(image.firmware) },
+    defaults = {
+      timeout = config["update.timeout"], wait = config["update.offer_timeout"], vanish_after = config["device.offline_after"],
+    },
+  }, devices))
+  answer.fleet = { devices = all, simulated = answer.devices, made_up = devices == nil }
+  return 200, answer
+end
+
+local function replay(req)
+  local row, body = find(req.params.name), req.body
+  local rollouts, decisions = db.all("replay_rollouts", row.name, body.rollout_id),
+    db.all("replay_decisions", row.name, body.rollout_id, SAMPLE)
+  return 200, unless_problems(policies.replay(row.name, body.source or row.source,
+    ('{"rollouts":[%s]}'):format(table.concat(column(rollouts, "rollout"), ",")), column(decisions, "decision")))
+end
+
+local SHARE = { "number", min = 0, max = 1, optional = true }
+
 return {
   { method = "GET", path = "/policies", who = "operator", query = page.query(), handler = list },
   { method = "GET", path = "/policies/:name", who = "operator", handler = get },
@@ -121,4 +182,32 @@ return {
     handler = revisions,
   },
   { method = "POST", path = "/policies/check", who = "operator", body = { source = SOURCE }, handler = check },
+  {
+    method = "POST", path = "/policies/simulate", who = "operator",
+    body = {
+      policy = { "string", min = 1, max = 32, optional = true },
+      source = { "string", min = 1, max = 65536, optional = true },
+      firmware_id = { "integer", min = 1, optional = true },
+      target = { "object", fields = target, optional = true },
+      params = { "map", of = { "any" }, max = 32, optional = true },
+      assume = {
+        "object", optional = true,
+        fields = {
+          failure_rate = SHARE, rejected_rate = SHARE, cut_rate = SHARE, hang_rate = SHARE, vanish_rate = SHARE,
+          duration_s = { "number", min = 1, max = 2592000, optional = true },
+        },
+      },
+      seed = { "integer", min = 0, optional = true },
+      resumes = { "integer", min = 0, max = 1000, optional = true },
+    },
+    handler = simulate,
+  },
+  {
+    method = "POST", path = "/policies/:name/replay", who = "operator",
+    body = {
+      source = { "string", min = 1, max = 65536, optional = true },
+      rollout_id = { "integer", min = 1, optional = true },
+    },
+    handler = replay,
+  },
 }

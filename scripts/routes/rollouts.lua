@@ -3,13 +3,7 @@
 local page = require "lib.page"
 local policy = require "lib.policy_source"
 local rollout = require "lib.rollout"
-
-local TARGET = {
-  chip = { "string", min = 1, max = 50, optional = true },
-  tags = { "map", of = { "string", max = 100 }, max = 32, optional = true },
-  versions = { "list", of = { "string", min = 1, max = 50 }, min = 1, max = 100, optional = true },
-  device_ids = { "list", of = { "integer", min = 1 }, min = 1, max = 10000, optional = true },
-}
+local target = require "lib.target"
 
 local function refuse(field, message)
   fail(422, "The rollout cannot be made.", { errors = { { field = field, message = message } } })
@@ -96,7 +90,7 @@ return {
       name = { "string", min = 1, max = 100 },
       firmware_id = { "integer", min = 1 },
       policy = { "string", min = 1, max = 50 },
-      target = { "object", fields = TARGET, optional = true },
+      target = { "object", fields = target, optional = true },
       params = { "map", of = { "any" }, max = 32, optional = true },
       priority = { "integer", min = -1000, max = 1000, default = 0 },
       starts_at = { "string", max = 40, optional = true, check = function(text)
