@@ -1,4 +1,4 @@
-"""The three measurements. Each runs its subjects in turn, round after round, so that what else the machine
+"""The measurements. Each runs its subjects in turn, round after round, so that what else the machine
 does falls on all of them alike, and yields a table and the ratios that the targets are about.
 """
 import dataclasses
@@ -12,7 +12,7 @@ import subprocess
 import time
 
 from image import make_image
-from lab import HERE, Broken, call, cpu_seconds, fetch, free_port, listeners, memory_mib, sign_token, wait_until
+from lab import HERE, ROOT, Broken, call, cpu_seconds, fetch, free_port, listeners, memory_mib, sign_token, wait_until
 
 DEVICES, PUBLISHERS = 100_000, 1_000
 WINDOW = 16  # unacknowledged messages a device
@@ -303,3 +303,22 @@ def download(lab, services, options):
         rows = {name: median_row(runs[name]) for name in subjects}
         tables.append(Table(f"Whole images of {len(image):,} bytes, {connections} connections", rows, goals))
     return tables
+
+
+def simulate(lab, services, options):
+    """The command as an operator types it: the policies' process is its child, and counts."""
+    runs = {"otad": []}
+    command = [options.build / "otad", "simulate", "canary", "--devices", str(DEVICES), "--days", "1", "--json"]
+    for seed in range(1, options.rounds + 1):
+        began = time.monotonic()
+        process = subprocess.Popen([*command, "--seed", str(seed)], cwd=ROOT, stdout=subprocess.PIPE)
+        answer = json.load(process.stdout)
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode != 0 or answer["outcome"] != "completed":
+            raise Broken(f"otad simulate ended with {process.returncode}: {answer}")
+        runs["otad"].append({"seconds": time.monotonic() - began, "CPU seconds": used.ru_utime + used.ru_stime,
+                             "MiB": used.ru_maxrss / 1024, "virtual hours": answer["at_s"] / 3600})
+    goals = [Goal("seconds", [run["seconds"] for run in runs["otad"]], 10, True, " s"),
+             Goal("memory", [run["MiB"] for run in runs["otad"]], 256, True, " MiB")]
+    return [Table(f"A day of the policy canary, {DEVICES:,} devices", {"otad": median_row(runs["otad"])}, goals)]
