@@ -332,9 +332,7 @@ void app_stop(struct app *app)
         worker_stop(app->workers[i]);
     (void)wait_for_all(app, &ignored);
     offload_stop(services->offload); /* its last answers still find running loops */
-    offload_stop(services->policies->pool);
-    host_close(services->policies->simulations); /* nobody waits for one now */
-    offload_stop(services->policies->slow);
+    policy_hosts_stop(services->policies);
     atomic_store(&app->finish, true);
     for (unsigned i = 0; i < app->count; i++)
         worker_join(app->workers[i]);

@@ -10,26 +10,41 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { QUEUE = 64, HOSTS = 2, SLOW_QUEUE = 4 };
+enum { QUEUE = 64, SIMULATIONS = 4 };
+
+static struct policy_desk desk_new(size_t queue)
+{
+    return (struct policy_desk){host_new(), offload_new(1, queue)};
+}
+
+static void desk_free(struct policy_desk *desk)
+{
+    offload_free(desk->queue);
+    host_free(desk->host);
+}
 
 struct policy_hosts *policy_hosts_new(void)
 {
     struct policy_hosts *hosts = x_new(struct policy_hosts);
-    hosts->rollouts = host_new();
-    hosts->people = host_new();
-    hosts->simulations = host_new();
-    hosts->pool = offload_new(HOSTS, QUEUE);
-    hosts->slow = offload_new(1, SLOW_QUEUE);
+    hosts->rollouts = desk_new(QUEUE);
+    hosts->people = desk_new(QUEUE);
+    hosts->simulations = desk_new(SIMULATIONS);
     return hosts;
+}
+
+void policy_hosts_stop(struct policy_hosts *hosts)
+{
+    offload_stop(hosts->rollouts.queue);
+    offload_stop(hosts->people.queue);
+    host_close(hosts->simulations.host); /* nobody waits for one now */
+    offload_stop(hosts->simulations.queue);
 }
 
 void policy_hosts_free(struct policy_hosts *hosts)
 {
-    offload_free(hosts->pool);
-    offload_free(hosts->slow);
-    host_free(hosts->rollouts);
-    host_free(hosts->people);
-    host_free(hosts->simulations);
+    desk_free(&hosts->rollouts);
+    desk_free(&hosts->people);
+    desk_free(&hosts->simulations);
     free(hosts);
 }
 
@@ -45,6 +60,12 @@ struct question {
     struct buffer answer; /* of load: JSON */
     char *copies;         /* where all texts lie, each with its NUL */
 };
+
+static void ask_at(struct question *question, const struct policy_desk *desk)
+{
+    question->host = desk->host;
+    question->work.pool = desk->queue;
+}
 
 static void drop(struct work *work)
 {
@@ -86,8 +107,7 @@ static struct question *ask(lua_State *L, bool moment, size_t room, char **at)
     struct question *question = x_new(struct question);
     *at = question->copies = x_alloc(room);
     question->work.drop = drop;
-    question->work.pool = services->policies->pool;
-    question->host = services->policies->rollouts;
+    ask_at(question, &services->policies->rollouts);
     question->shelf = shelf_of(coroutine_of(L)->generation->bundle);
     question->source = (struct policy_source){.name = keep(L, 1, at).text,
                                               .libraries = question->shelf.libraries,
@@ -122,7 +142,7 @@ static int load(lua_State *L)
 {
     char *at;
     struct question *question = ask(L, false, 0, &at);
-    question->host = runtime_of(L)->services->policies->people;
+    ask_at(question, &runtime_of(L)->services->policies->people);
     question->work.run = run_load;
     return work_start(L, &question->work, load_done);
 }
@@ -138,7 +158,7 @@ static int check(lua_State *L)
 {
     char *at;
     struct question *question = ask(L, false, 0, &at);
-    question->host = runtime_of(L)->services->policies->people;
+    ask_at(question, &runtime_of(L)->services->policies->people);
     question->work.run = run_check;
     return work_start(L, &question->work, load_done);
 }

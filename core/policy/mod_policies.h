@@ -4,13 +4,17 @@
 #include "policy/host.h"
 #include <lua.h>
 
-struct policy_hosts { /* of the process; services.policies */
-    struct host *rollouts, *people, *simulations;
-    struct offload *pool; /* threads that wait for the first two */
-    struct offload *slow; /* one that waits for the third */
+/* Of the server; services.policies. Three, so that neither those who check nor those who simulate keep
+ * rollouts waiting. */
+struct policy_hosts {
+    struct policy_desk {
+        struct host *host;
+        struct offload *queue; /* one thread, which waits for the host */
+    } rollouts, people, simulations;
 };
 
 struct policy_hosts *policy_hosts_new(void);
+void policy_hosts_stop(struct policy_hosts *hosts); /* what is asked ends, and nothing more is taken */
 void policy_hosts_free(struct policy_hosts *hosts);
 
 /* services.open_policies */

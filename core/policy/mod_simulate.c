@@ -94,8 +94,8 @@ static struct question *ask(lua_State *L, int list)
     size_t count = check_texts(L, list);
     struct question *question = x_new(struct question);
     question->work.drop = drop;
-    question->work.pool = services->policies->slow;
-    question->host = services->policies->simulations;
+    question->work.pool = services->policies->simulations.queue;
+    question->host = services->policies->simulations.host;
     question->shelf = shelf_of(coroutine_of(L)->generation->bundle);
     question->source = (struct policy_source){copy(L, 1).text, copy(L, 2), question->shelf.libraries,
                                               question->shelf.library_count};
