@@ -25,8 +25,9 @@ struct sim_device {
     char *ca_file;
     bool restart, dead;       /* dead: does nothing more */
     const char *reset_reason; /* of the restart under way */
-    uint64_t wake_at, written;
-    uint32_t ticket; /* of the status sent last */
+    struct sim_timer timer;   /* when to come again */
+    uint64_t written, cut_at; /* cut_at: bytes of this download until its connection breaks; 0: never */
+    uint32_t ticket;          /* of the status sent last */
     enum otad_state sent, told, shown;
     unsigned statuses;
     int shown_progress;
@@ -50,6 +51,11 @@ static void event(struct sim_device *device, const char *format, ...)
 
 static void pump(struct sim_device *device);
 
+static void wake_at(struct sim_device *device, uint64_t at)
+{
+    sim_timers_set(sim_loop_timers(device->loop), &device->timer, at);
+}
+
 /* --- what happened --- */
 
 static void on_up(void *arg)
@@ -69,7 +75,7 @@ static void on_down(void *arg, const char *why)
     struct sim_device *device = arg;
     event(device, "mqtt: %s", why);
     otad_client_disconnected(&device->client, sim_loop_now());
-    device->wake_at = 0; /* pumped by the next turn: this may have come out of an action */
+    wake_at(device, device->dead ? UINT64_MAX : 0); /* by the loop: this may have come out of an action */
 }
 
 static void on_offer(void *arg, const void *message, size_t len)
@@ -80,16 +86,32 @@ static void on_offer(void *arg, const void *message, size_t len)
     pump(device);
 }
 
+static void report(struct sim_device *device, bool acknowledged)
+{
+    if (device->options.on_report) {
+        device->options.on_report(device->options.arg, &device->client, acknowledged);
+    }
+}
+
 static void on_status_acked(void *arg)
 {
     struct sim_device *device = arg;
     device->told = device->sent;
     device->statuses++;
     otad_client_published(&device->client, sim_loop_now(), device->ticket);
+    report(device, true);
     pump(device);
 }
 
 static const struct sim_link_events link_events = {on_up, on_down, on_offer, on_status_acked};
+
+static void hang_up(struct sim_device *device)
+{
+    if (device->fetch) {
+        sim_fetch_drop(device->fetch);
+    }
+    device->fetch = NULL;
+}
 
 static void on_response(void *arg, int status, int64_t start, int64_t total)
 {
@@ -101,8 +123,16 @@ static void on_response(void *arg, int status, int64_t start, int64_t total)
 static void on_data(void *arg, const void *data, size_t len)
 {
     struct sim_device *device = arg;
+    bool cut = device->cut_at > 0 && len >= device->cut_at;
+    len = cut ? (size_t)device->cut_at : len;
+    device->cut_at -= device->cut_at ? len : 0;
     otad_client_data(&device->client, sim_loop_now(), data, len);
     pump(device);
+    if (cut && device->fetch) {
+        hang_up(device);
+        otad_client_closed(&device->client, sim_loop_now(), "connection reset");
+        pump(device);
+    }
 }
 
 static void on_closed(void *arg, const char *why)
@@ -116,14 +146,6 @@ static void on_closed(void *arg, const char *why)
 static const struct sim_fetch_events fetch_events = {on_response, on_data, on_closed};
 
 /* --- what to do --- */
-
-static void hang_up(struct sim_device *device)
-{
-    if (device->fetch) {
-        sim_fetch_drop(device->fetch);
-    }
-    device->fetch = NULL;
-}
 
 static void restart(struct sim_device *device, const char *reason)
 {
@@ -179,6 +201,7 @@ static void publish_status(struct sim_device *device, uint32_t ticket)
         }
     }
     sim_link_status(device->link, text);
+    report(device, false);
 }
 
 static void publish_log(struct sim_device *device, const char *level, const char *message)
@@ -220,6 +243,7 @@ static void fetch_start(struct sim_device *device, const struct otad_action *act
 {
     const struct sim_options *options = &device->options;
     event(device, "GET %s from byte %u", action->text, action->offset);
+    device->cut_at = options->cut_after ? options->cut_after(options->arg) : 0;
     device->fetch = sim_fetch_start(device->loop, action->text, action->offset, options->registration->ca,
                                     options->max_rate, &fetch_events, device);
     if (!device->fetch) {
@@ -303,12 +327,12 @@ static void pump(struct sim_device *device)
         uint64_t now = sim_loop_now();
         otad_client_poll(&device->client, now, &action);
         if (action.act == OTAD_WAIT) {
-            device->wake_at = now + action.wait_ms;
+            wake_at(device, now + action.wait_ms);
             return;
         }
         perform(device, &action);
     }
-    device->wake_at = device->dead ? UINT64_MAX : 0;
+    wake_at(device, device->dead ? UINT64_MAX : 0);
 }
 
 /* --- power --- */
@@ -323,19 +347,30 @@ static void stop(struct sim_device *device)
     device->link = NULL;
 }
 
+/* False: there is no image in the slot that runs. */
+static bool start_image(struct sim_device *device, struct otad_image *image)
+{
+    *image = (struct otad_image){.version = "0.0.0"};
+    sim_slots_boot(&device->slots);
+    bool present = sim_slots_image(&device->slots, device->slots.running, image);
+    if (device->options.on_boot) {
+        device->options.on_boot(device->options.arg, present ? image : NULL);
+    }
+    return present;
+}
+
 static void boot(struct sim_device *device, const char *reset_reason)
 {
     struct sim_slots *slots = &device->slots;
-    struct otad_image image = {.version = "0.0.0"};
+    struct otad_image image;
     uint8_t copies[2][OTAD_RECORD_SIZE];
-    sim_slots_boot(slots);
+    bool present = start_image(device, &image);
     while (slots->state[slots->running] == SIM_BOOT_PENDING_VERIFY && device->options.crash_after_boot > 0) {
         device->options.crash_after_boot--;
         event(device, "crashed right after the boot of slot %d", slots->running);
         reset_reason = "panic";
-        sim_slots_boot(slots);
+        present = start_image(device, &image);
     }
-    bool present = sim_slots_image(slots, slots->running, &image);
     enum sim_boot_state other = slots->state[1 - slots->running];
     struct otad_boot state = {.version = image.version,
                               .elf_sha256 = present ? image.elf_sha256 : NULL,
@@ -358,6 +393,21 @@ static void boot(struct sim_device *device, const char *reset_reason)
     uint64_t now = sim_loop_now();
     otad_client_init(&device->client, &device->options.config, &state, now);
     otad_client_clock(&device->client, now, (uint64_t)time(NULL));
+}
+
+static void on_due(void *arg)
+{
+    struct sim_device *device = arg;
+    if (device->restart && device->link) {
+        stop(device);
+        wake_at(device, sim_loop_now() + device->options.boot_time);
+        return;
+    }
+    if (device->restart) {
+        device->restart = false;
+        boot(device, device->reset_reason);
+    }
+    pump(device);
 }
 
 static const char *write_ca(struct sim_device *device)
@@ -403,14 +453,15 @@ struct sim_device *sim_device_new(struct sim_loop *loop, const struct sim_option
         errno = cause;
         return NULL;
     }
-    boot(device, "power_on");
-    sim_loop_add(loop, device);
+    device->timer = (struct sim_timer){.on_due = on_due, .arg = device};
+    boot(device, options->reset_reason ? options->reset_reason : "power_on");
+    wake_at(device, 0);
     return device;
 }
 
 void sim_device_free(struct sim_device *device)
 {
-    sim_loop_remove(device->loop, device);
+    wake_at(device, UINT64_MAX);
     stop(device);
     sim_slots_close(&device->slots);
     for (unsigned i = 0; i < device->backlog_count; i++) {
@@ -425,6 +476,7 @@ void sim_device_goodbye(struct sim_device *device)
     char will[128];
     device->dead = true; /* nothing may be said after it */
     device->restart = false;
+    wake_at(device, UINT64_MAX);
     if (!device->link || !otad_client_will(&device->client, will, sizeof will) ||
         !sim_link_status(device->link, will)) {
         return;
@@ -439,18 +491,4 @@ enum otad_state sim_device_told(const struct sim_device *device, unsigned *statu
 {
     *statuses = device->statuses;
     return device->told;
-}
-
-uint64_t sim_device_tick(struct sim_device *device, uint64_t now)
-{
-    if (device->restart) {
-        device->restart = false;
-        stop(device);
-        boot(device, device->reset_reason);
-        pump(device);
-    } else if (now >= device->wake_at) {
-        pump(device);
-    }
-    uint64_t fetch_at = device->fetch ? sim_fetch_tick(device->fetch, now) : UINT64_MAX;
-    return device->restart ? now : fetch_at < device->wake_at ? fetch_at : device->wake_at;
 }

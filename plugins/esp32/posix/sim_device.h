@@ -15,12 +15,20 @@ struct sim_options {
         config; /* times and sizes; its trust is taken from the registration but for slot_size */
     struct otad_vitals vitals; /* its metrics outlive the device */
     int64_t max_rate;          /* of downloads, bytes a second; 0: unlimited */
+    uint32_t boot_time;        /* ms from a restart to the first instruction */
+    const char *reset_reason;  /* of the first boot; NULL: power_on; kept by pointer */
 
     enum sim_selftest selftest;
     unsigned crash_after_boot; /* boots of a new image that die before its self-test */
     uint64_t die_after;        /* the power goes once so many bytes were written; 0: never */
+    /* Asked at each request: after how many bytes its connection breaks, 0: never. May be NULL. */
+    uint64_t (*cut_after)(void *arg);
 
     void (*on_event)(void *arg, const char *text); /* one line a person can read; may be NULL */
+    /* The boot loader starts this image (NULL: none, version 0.0.0), also if it dies at once. May be NULL. */
+    void (*on_boot)(void *arg, const struct otad_image *image);
+    /* A status was sent (client->report is in it), or acknowledged by the broker. May be NULL. */
+    void (*on_report)(void *arg, const struct otad_client *client, bool acknowledged);
     /* The power is gone. NULL: _exit(137). Else the device does nothing more until it is freed. */
     void (*on_death)(void *arg);
     void *arg;
@@ -36,5 +44,3 @@ void sim_device_goodbye(struct sim_device *device);
 
 /* The ota.state of the last status that the broker acknowledged, and how many it has acknowledged. */
 enum otad_state sim_device_told(const struct sim_device *device, unsigned *statuses);
-
-uint64_t sim_device_tick(struct sim_device *device, uint64_t now); /* for the loop: when to come again */

@@ -19,13 +19,14 @@ struct sim_fetch {
     int64_t start, total; /* as Content-Range says */
     bool answered, calling, dropped;
     int64_t max_rate, received; /* bytes a second, 0: unlimited; bytes handed on */
-    uint64_t started, ready_at; /* ms: of the first byte; when what curl holds may be handed on, */
-    bool paused;                /* which it does until then */
+    uint64_t started;           /* ms, of the first byte */
+    struct sim_timer ready;     /* set while curl holds bytes that come too early */
     char error[CURL_ERROR_SIZE];
 };
 
 static void fetch_free(struct sim_fetch *fetch)
 {
+    sim_timers_set(sim_loop_timers(fetch->loop), &fetch->ready, UINT64_MAX);
     curl_multi_remove_handle(sim_loop_curl(fetch->loop), fetch->easy);
     curl_easy_cleanup(fetch->easy);
     free(fetch);
@@ -68,10 +69,12 @@ static bool too_early(struct sim_fetch *fetch, size_t len)
     if (fetch->started == 0) {
         fetch->started = now;
     }
-    fetch->ready_at = fetch->started +
-                      (uint64_t)((double)(fetch->received + (int64_t)len) * 1000 / (double)fetch->max_rate);
-    fetch->paused = now < fetch->ready_at;
-    return fetch->paused;
+    uint64_t at = fetch->started +
+                  (uint64_t)((double)(fetch->received + (int64_t)len) * 1000 / (double)fetch->max_rate);
+    if (now < at) {
+        sim_timers_set(sim_loop_timers(fetch->loop), &fetch->ready, at);
+    }
+    return now < at;
 }
 
 static size_t on_body(char *data, size_t size, size_t count, void *arg)
@@ -98,6 +101,15 @@ static int on_socket(void *arg, curl_socket_t socket, curlsocktype purpose)
     return CURL_SOCKOPT_OK;
 }
 
+static void on_ready(void *arg)
+{
+    struct sim_fetch *fetch = arg;
+    curl_easy_pause(fetch->easy, CURLPAUSE_CONT); /* may call on_body, which may pause it again */
+    if (fetch->dropped) {
+        fetch_free(fetch);
+    }
+}
+
 struct sim_fetch *sim_fetch_start(struct sim_loop *loop, const char *url, uint32_t offset, const char *ca,
                                   int64_t max_rate, const struct sim_fetch_events *events, void *arg)
 {
@@ -114,7 +126,8 @@ struct sim_fetch *sim_fetch_start(struct sim_loop *loop, const char *url, uint32
                                 .arg = arg,
                                 .start = -1,
                                 .total = -1,
-                                .max_rate = max_rate};
+                                .max_rate = max_rate,
+                                .ready = {.on_due = on_ready, .arg = fetch}};
     curl_easy_setopt(easy, CURLOPT_URL, url);
     curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
@@ -144,19 +157,6 @@ struct sim_fetch *sim_fetch_start(struct sim_loop *loop, const char *url, uint32
     }
     curl_multi_add_handle(sim_loop_curl(loop), easy);
     return fetch;
-}
-
-uint64_t sim_fetch_tick(struct sim_fetch *fetch, uint64_t now)
-{
-    if (fetch->paused && now >= fetch->ready_at) {
-        fetch->paused = false;
-        curl_easy_pause(fetch->easy, CURLPAUSE_CONT); /* may call on_body, which may pause it again */
-        if (fetch->dropped) {
-            fetch_free(fetch);
-            return UINT64_MAX;
-        }
-    }
-    return fetch->paused ? fetch->ready_at : UINT64_MAX;
 }
 
 void sim_fetch_drop(struct sim_fetch *fetch)

@@ -13,8 +13,6 @@ struct sim_fetch_events {
  * before it has returned. NULL: out of memory. */
 struct sim_fetch *sim_fetch_start(struct sim_loop *loop, const char *url, uint32_t offset, const char *ca,
                                   int64_t max_rate, const struct sim_fetch_events *events, void *arg);
-/* Goes on with one that waits for its rate. When to call again; UINT64_MAX: no such time. */
-uint64_t sim_fetch_tick(struct sim_fetch *fetch, uint64_t now);
 void sim_fetch_drop(struct sim_fetch *fetch); /* no event follows; fine within one */
 
 void sim_fetch_done(CURL *easy, CURLcode result); /* for the loop */

@@ -1,6 +1,5 @@
 /* The loop. The mailbox is the only thing shared between threads, under its lock. */
 #include "sim_loop.h"
-#include "sim_device.h"
 #include "sim_fetch.h"
 #include "sim_link.h"
 #include <MQTTAsync.h>
@@ -20,8 +19,7 @@ struct post {
 
 struct sim_loop {
     CURLM *curl;
-    struct sim_device **devices;
-    size_t count, room;
+    struct sim_timers timers;
     pthread_mutex_t lock;
     struct post *first, *last;
 };
@@ -54,27 +52,9 @@ CURLM *sim_loop_curl(struct sim_loop *loop)
     return loop->curl;
 }
 
-void sim_loop_add(struct sim_loop *loop, struct sim_device *device)
+struct sim_timers *sim_loop_timers(struct sim_loop *loop)
 {
-    if (loop->count == loop->room) {
-        loop->room = loop->room ? 2 * loop->room : 16;
-        struct sim_device **grown = realloc(loop->devices, loop->room * sizeof *grown);
-        if (!grown) {
-            abort();
-        }
-        loop->devices = grown;
-    }
-    loop->devices[loop->count++] = device;
-}
-
-void sim_loop_remove(struct sim_loop *loop, struct sim_device *device)
-{
-    for (size_t i = 0; i < loop->count; i++) {
-        if (loop->devices[i] == device) {
-            loop->devices[i] = loop->devices[--loop->count];
-            return;
-        }
-    }
+    return &loop->timers;
 }
 
 void sim_loop_post(struct sim_loop *loop, struct sim_link *link, enum sim_news news, int token,
@@ -128,7 +108,7 @@ void sim_loop_free(struct sim_loop *loop)
     }
     curl_multi_cleanup(loop->curl);
     pthread_mutex_destroy(&loop->lock);
-    free(loop->devices);
+    sim_timers_free(&loop->timers);
     free(loop);
 }
 
@@ -149,10 +129,7 @@ void sim_loop_turn(struct sim_loop *loop, int max_ms)
             sim_fetch_done(message->easy_handle, message->data.result);
         }
     }
-    uint64_t now = sim_loop_now(), wait = (uint64_t)max_ms;
-    for (size_t i = 0; i < loop->count; i++) {
-        uint64_t due = sim_device_tick(loop->devices[i], now);
-        wait = due <= now ? 0 : due - now < wait ? due - now : wait;
-    }
-    curl_multi_poll(loop->curl, NULL, 0, (int)wait, NULL);
+    sim_timers_run(&loop->timers, sim_loop_now());
+    curl_multi_poll(loop->curl, NULL, 0,
+                    (int)sim_timers_wait(&loop->timers, sim_loop_now(), (uint64_t)max_ms), NULL);
 }

@@ -72,17 +72,27 @@ static bool read_tree(struct sim_registration *out, json_t *root, char **error)
     return true;
 }
 
-bool sim_registration_load(struct sim_registration *out, const char *file, char **error)
+static bool take_tree(struct sim_registration *out, json_t *root, const json_error_t *trouble, char **error)
 {
-    json_error_t trouble;
     *out = (struct sim_registration){0};
-    json_t *root = json_load_file(file, JSON_REJECT_DUPLICATES, &trouble);
     if (!root) {
-        return complain(error, "line %d: %s", trouble.line, trouble.text);
+        return complain(error, "line %d: %s", trouble->line, trouble->text);
     }
     bool good = read_tree(out, root, error);
     json_decref(root);
     return good;
+}
+
+bool sim_registration_load(struct sim_registration *out, const char *file, char **error)
+{
+    json_error_t trouble;
+    return take_tree(out, json_load_file(file, JSON_REJECT_DUPLICATES, &trouble), &trouble, error);
+}
+
+bool sim_registration_parse(struct sim_registration *out, const char *text, char **error)
+{
+    json_error_t trouble;
+    return take_tree(out, json_loads(text, JSON_REJECT_DUPLICATES, &trouble), &trouble, error);
 }
 
 void sim_registration_free(struct sim_registration *registration)

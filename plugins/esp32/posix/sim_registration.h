@@ -15,4 +15,7 @@ struct sim_registration {
 /* False: *error (the caller's to free) says what is wrong with the file. */
 bool sim_registration_load(struct sim_registration *out, const char *file, char **error)
     __attribute__((warn_unused_result));
+/* The same of a text. */
+bool sim_registration_parse(struct sim_registration *out, const char *text, char **error)
+    __attribute__((warn_unused_result));
 void sim_registration_free(struct sim_registration *registration);

@@ -1,4 +1,4 @@
-/* Slot files and the boot loader's rules. All calls block; files are small or written in pieces. */
+/* The flash as files. All calls block; files are small or written in pieces. */
 #include "sim_slots.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -8,15 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { VALIDATE_FAILED = 0x1503, SMALL_SEC_VER = 0x1504, ROLLBACK_FAILED = 0x1505, NOT_CONFIRMED = 0x1506 };
-
-static const char *const state_names[] = {"NEW",     "PENDING_VERIFY", "VALID",
-                                          "INVALID", "ABORTED",        "UNDEFINED"};
-
-const char *sim_slots_state_name(enum sim_boot_state state)
-{
-    return state_names[state];
-}
+enum { NOT_CONFIRMED = 0x1506 };
 
 static int open_file(const struct sim_slots *slots, const char *name, int number, int flags)
 {
@@ -52,7 +44,7 @@ static size_t read_some(int fd, void *out, size_t len, off_t offset)
 }
 
 /* Replaced whole, as ESP-IDF keeps two sectors of it. */
-static bool otadata_write(const struct sim_slots *slots)
+bool sim_slots_keep(const struct sim_slots *slots)
 {
     char path[4096], fresh[4096];
     if (snprintf(path, sizeof path, "%s/otadata", slots->dir) >= (int)sizeof path ||
@@ -63,15 +55,15 @@ static bool otadata_write(const struct sim_slots *slots)
     if (!file) {
         return false;
     }
-    fprintf(file, "active %d\nslot0 %s\nslot1 %s\n", slots->active, state_names[slots->state[0]],
-            state_names[slots->state[1]]);
+    fprintf(file, "active %d\nslot0 %s\nslot1 %s\n", slots->active, sim_slots_state_name(slots->state[0]),
+            sim_slots_state_name(slots->state[1]));
     return fclose(file) == 0 && rename(fresh, path) == 0;
 }
 
 static bool state_parse(const char *name, enum sim_boot_state *out)
 {
     for (int i = 0; i <= SIM_BOOT_UNDEFINED; i++) {
-        if (strcmp(name, state_names[i]) == 0) {
+        if (strcmp(name, sim_slots_state_name((enum sim_boot_state)i)) == 0) {
             *out = (enum sim_boot_state)i;
             return true;
         }
@@ -138,7 +130,7 @@ const char *sim_slots_open(struct sim_slots *slots, const char *dir, uint32_t si
     slots->state[1] = SIM_BOOT_UNDEFINED;
     errno = 0;
     const char *why = initial ? install_initial(slots, initial) : NULL;
-    return why ? why : otadata_write(slots) ? NULL : "cannot write the state directory";
+    return why ? why : sim_slots_keep(slots) ? NULL : "cannot write the state directory";
 }
 
 void sim_slots_close(struct sim_slots *slots)
@@ -158,28 +150,6 @@ bool sim_slots_image(const struct sim_slots *slots, int slot, struct otad_image 
     size_t len = read_some(fd, head, sizeof head, 0);
     close(fd);
     return len == sizeof head && otad_image_parse(head, out);
-}
-
-void sim_slots_boot(struct sim_slots *slots)
-{
-    struct otad_image image;
-    int slot = slots->active, other = 1 - slot;
-    if (slots->state[slot] == SIM_BOOT_PENDING_VERIFY) {
-        slots->state[slot] = SIM_BOOT_ABORTED;
-    } else if (slots->state[slot] == SIM_BOOT_NEW) {
-        slots->state[slot] = SIM_BOOT_PENDING_VERIFY;
-    }
-    bool good = slots->state[slot] == SIM_BOOT_PENDING_VERIFY || slots->state[slot] == SIM_BOOT_VALID ||
-                slots->state[slot] == SIM_BOOT_UNDEFINED;
-    /* A slot 0 without an image is the factory's: version 0.0.0. */
-    if (!good || (slot == 1 && !sim_slots_image(slots, slot, &image))) {
-        slot = other;
-    }
-    slots->active = slots->running = slot;
-    if (!otadata_write(slots)) {
-        perror(slots->dir);
-        abort();
-    }
 }
 
 size_t sim_slots_load(const struct sim_slots *slots, int copy, void *out, size_t size)
@@ -221,7 +191,7 @@ int32_t sim_slots_write(struct sim_slots *slots, uint32_t offset, const void *da
     return slots->fd >= 0 && offset + len <= slots->size && write_all(slots->fd, data, len, offset) ? 0 : -1;
 }
 
-int32_t sim_slots_read(struct sim_slots *slots, uint32_t offset, void *out, size_t len)
+int32_t sim_slots_read(const struct sim_slots *slots, uint32_t offset, void *out, size_t len)
 {
     int fd = open_file(slots, "slot", 1 - slots->running, O_RDONLY);
     memset(out, 0xFF, len);
@@ -238,45 +208,4 @@ void sim_slots_abandon(struct sim_slots *slots)
         close(slots->fd);
     }
     slots->fd = -1;
-}
-
-int32_t sim_slots_end(struct sim_slots *slots)
-{
-    struct otad_image image;
-    sim_slots_abandon(slots);
-    return sim_slots_image(slots, 1 - slots->running, &image) ? 0 : VALIDATE_FAILED;
-}
-
-int32_t sim_slots_set_boot(struct sim_slots *slots)
-{
-    struct otad_image image, present;
-    int other = 1 - slots->running;
-    if (!sim_slots_image(slots, other, &image)) {
-        return VALIDATE_FAILED;
-    }
-    /* The running image's secure version stands for the eFuse. */
-    if (sim_slots_image(slots, slots->running, &present) && image.secure_version < present.secure_version) {
-        return SMALL_SEC_VER;
-    }
-    slots->state[other] = SIM_BOOT_NEW;
-    slots->active = other;
-    return otadata_write(slots) ? 0 : -1;
-}
-
-int32_t sim_slots_confirm(struct sim_slots *slots)
-{
-    slots->state[slots->running] = SIM_BOOT_VALID;
-    return otadata_write(slots) ? 0 : -1;
-}
-
-int32_t sim_slots_rollback(struct sim_slots *slots)
-{
-    struct otad_image image;
-    int other = 1 - slots->running;
-    if (other == 1 && !sim_slots_image(slots, other, &image)) {
-        return ROLLBACK_FAILED;
-    }
-    slots->state[slots->running] = SIM_BOOT_INVALID;
-    slots->active = other;
-    return otadata_write(slots) ? 0 : -1;
 }

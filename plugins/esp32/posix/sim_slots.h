@@ -31,17 +31,21 @@ const char *sim_slots_open(struct sim_slots *slots, const char *dir, uint32_t si
     __attribute__((warn_unused_result));
 void sim_slots_close(struct sim_slots *slots);
 
-void sim_slots_boot(struct sim_slots *slots); /* what the boot loader does: chooses `running` */
 bool sim_slots_image(const struct sim_slots *slots, int slot, struct otad_image *out);
 size_t sim_slots_load(const struct sim_slots *slots, int copy, void *out, size_t size);
-const char *sim_slots_state_name(enum sim_boot_state state);
-
 int32_t sim_slots_save(const struct sim_slots *slots, int copy, const void *data, size_t len);
+/* Makes `active` and the states durable. */
+bool sim_slots_keep(const struct sim_slots *slots) __attribute__((warn_unused_result));
 int32_t sim_slots_begin(struct sim_slots *slots, uint32_t offset);
 int32_t sim_slots_write(struct sim_slots *slots, uint32_t offset, const void *data, size_t len);
-int32_t sim_slots_read(struct sim_slots *slots, uint32_t offset, void *out, size_t len);
-int32_t sim_slots_end(struct sim_slots *slots);
+int32_t sim_slots_read(const struct sim_slots *slots, uint32_t offset, void *out, size_t len);
 void sim_slots_abandon(struct sim_slots *slots);
+
+/* --- sim_boot.c --- */
+const char *sim_slots_state_name(enum sim_boot_state state);
+void sim_slots_boot(struct sim_slots *slots); /* what the boot loader does: chooses `running` */
+/* Closes the slot and checks the image: its head and, where one is appended, its SHA-256. */
+int32_t sim_slots_end(struct sim_slots *slots);
 int32_t sim_slots_set_boot(struct sim_slots *slots);
 int32_t sim_slots_confirm(struct sim_slots *slots);
 int32_t sim_slots_rollback(struct sim_slots *slots);
