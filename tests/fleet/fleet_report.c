@@ -98,8 +98,8 @@ static double cpu_seconds(void)
 static json_t *totals_of(const struct fleet *fleet)
 {
     json_t *modes = json_object(), *outcomes = json_object();
-    json_int_t online = 0, gone = 0, off = 0, active = 0, connects = 0, power_cuts = 0, cut_offs = 0,
-               boots = 0;
+    json_int_t online = 0, gone = 0, off = 0, active = 0, boots = 0;
+    json_int_t connects = 0, once = 0, power_cuts = 0, cut_offs = 0;
     size_t stored, used;
     for (size_t i = 0; i < fleet->count; i++) {
         const struct fleet_device *device = &fleet->devices[i];
@@ -108,6 +108,7 @@ static json_t *totals_of(const struct fleet *fleet)
         off += !device->device && !device->gone;
         active += device->active != 0;
         connects += device->gate.connects;
+        once += device->gate.connects > 0;
         power_cuts += device->power_cuts;
         cut_offs += device->cut_offs;
         boots += (json_int_t)device->boot_count;
@@ -117,10 +118,10 @@ static json_t *totals_of(const struct fleet *fleet)
         }
     }
     fleet_sectors_count(fleet->sectors, &stored, &used);
-    return json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:o,s:o,s:f,s:f,s:I,s:I,s:I}", "devices",
+    return json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:o,s:o,s:f,s:f,s:I,s:I,s:I}", "devices",
                      (json_int_t)fleet->count, "online", online, "off", off, "vanished", gone, "active",
-                     active, "connects", connects, "boots", boots, "power_cuts", power_cuts, "cut_offs",
-                     cut_offs, "modes", modes, "outcomes", outcomes, "seconds",
+                     active, "connects", connects, "connected_once", once, "boots", boots, "power_cuts",
+                     power_cuts, "cut_offs", cut_offs, "modes", modes, "outcomes", outcomes, "seconds",
                      (double)(sim_loop_now() - fleet->started) / 1000, "cpu_seconds", cpu_seconds(),
                      "rss_bytes", resident_bytes(), "sectors_stored", (json_int_t)stored, "sectors_used",
                      (json_int_t)used);
