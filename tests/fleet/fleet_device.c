@@ -158,6 +158,7 @@ static uint64_t cut_after(void *arg)
 {
     struct fleet_device *device = arg;
     bool cut = device->mode == FLEET_LOSSY && otad_random(&device->random, 4) > 0;
+    device->breaks += cut;
     return cut ? 1 + otad_random(&device->random, CUT_MOST) : 0;
 }
 

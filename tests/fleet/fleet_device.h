@@ -52,12 +52,12 @@ struct fleet_device {
     enum fleet_mode mode;
     uint64_t random;
     struct sim_timer power, radio;
-    bool gone;                          /* for good */
-    bool untold;                        /* a status is not acknowledged yet */
-    bool dead;                          /* the power went; the timer clears up */
-    char version[OTAD_VERSION_MAX + 1]; /* as it calls what it runs; "": not told yet */
-    uint64_t on_since, active;          /* active: the update under way, or 0 */
-    unsigned power_cuts, cut_offs;
+    bool gone;                             /* for good */
+    bool untold;                           /* a status is not acknowledged yet */
+    bool dead;                             /* the power went; the timer clears up */
+    char version[OTAD_VERSION_MAX + 1];    /* as it calls what it runs; "": not told yet */
+    uint64_t on_since, active;             /* active: the update under way, or 0 */
+    unsigned power_cuts, cut_offs, breaks; /* breaks: downloads that are, or would be, broken off */
     struct fleet_boot *boots;
     struct fleet_update *updates;
     size_t boot_count, update_count;

@@ -25,7 +25,7 @@ static const char help[] =
     "  --share MODE=FRACTION   how many devices have this fault; repeat for others:\n"
     "                          slow, lossy, cut_off, corrupting, crashing, vanishing, power_cut, refusing, "
     "sleeping\n"
-    "  --rate N                devices switched on a second [500]\n"
+    "  --rate N                devices switched on a second [2000]\n"
     "  --slot-size BYTES       [4194304]\n"
     "\n"
     "Times (500ms, 30s, 5m)\n"
@@ -251,7 +251,7 @@ static void run(struct fleet *fleet)
 
 int main(int argc, char **argv)
 {
-    struct arguments arguments = {.rate = 500,
+    struct arguments arguments = {.rate = 2000,
                                   .settings = {.seed = 1,
                                                .slow_rate = 32768,
                                                .away = 3000,

@@ -99,7 +99,7 @@ static json_t *totals_of(const struct fleet *fleet)
 {
     json_t *modes = json_object(), *outcomes = json_object();
     json_int_t online = 0, gone = 0, off = 0, active = 0, boots = 0;
-    json_int_t connects = 0, once = 0, power_cuts = 0, cut_offs = 0;
+    json_int_t connects = 0, once = 0, power_cuts = 0, cut_offs = 0, breaks = 0;
     size_t stored, used;
     for (size_t i = 0; i < fleet->count; i++) {
         const struct fleet_device *device = &fleet->devices[i];
@@ -111,6 +111,7 @@ static json_t *totals_of(const struct fleet *fleet)
         once += device->gate.connects > 0;
         power_cuts += device->power_cuts;
         cut_offs += device->cut_offs;
+        breaks += device->breaks;
         boots += (json_int_t)device->boot_count;
         count_up(modes, fleet_mode_name(device->mode));
         for (size_t k = 0; k < device->update_count; k++) {
@@ -118,13 +119,13 @@ static json_t *totals_of(const struct fleet *fleet)
         }
     }
     fleet_sectors_count(fleet->sectors, &stored, &used);
-    return json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:o,s:o,s:f,s:f,s:I,s:I,s:I}", "devices",
+    return json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:o,s:o,s:f,s:f,s:I,s:I,s:I}", "devices",
                      (json_int_t)fleet->count, "online", online, "off", off, "vanished", gone, "active",
                      active, "connects", connects, "connected_once", once, "boots", boots, "power_cuts",
-                     power_cuts, "cut_offs", cut_offs, "modes", modes, "outcomes", outcomes, "seconds",
-                     (double)(sim_loop_now() - fleet->started) / 1000, "cpu_seconds", cpu_seconds(),
-                     "rss_bytes", resident_bytes(), "sectors_stored", (json_int_t)stored, "sectors_used",
-                     (json_int_t)used);
+                     power_cuts, "cut_offs", cut_offs, "breaks", breaks, "modes", modes, "outcomes", outcomes,
+                     "seconds", (double)(sim_loop_now() - fleet->started) / 1000, "cpu_seconds",
+                     cpu_seconds(), "rss_bytes", resident_bytes(), "sectors_stored", (json_int_t)stored,
+                     "sectors_used", (json_int_t)used);
 }
 
 void fleet_report(const struct fleet *fleet, bool whole, FILE *out)
