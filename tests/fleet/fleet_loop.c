@@ -1,5 +1,7 @@
-/* epoll. Its user data is a fleet_watch, whose address is even, or for curl's sockets twice the number plus
- * one: curl gives a socket up in the middle of a turn, and a number cannot dangle. */
+/* Two epoll sets: one of MQTT connections, whose user data is the fleet_watch, and in it another one of
+ * curl's sockets, by number, as curl gives a socket up in the middle of a turn. Of downloads only a few are
+ * served in a turn: curl reads up to 100 buffers at once, and thousands of them must not keep the broker
+ * waiting. */
 #include "fleet_loop.h"
 #include "sim_fetch.h"
 #include <errno.h>
@@ -7,10 +9,10 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { EVENTS = 512 };
+enum { EVENTS = 512, DOWNLOADS = 4 };
 
 struct sim_loop {
-    int epoll;
+    int epoll, downloads;
     CURLM *curl;
     struct sim_timers timers;
     struct sim_timer curl_timer;
@@ -40,11 +42,11 @@ uint8_t *fleet_loop_buffer(struct sim_loop *loop)
     return loop->buffer;
 }
 
-static void control(struct sim_loop *loop, int fd, uint32_t before, uint32_t events, uint64_t data)
+static void control(int set, int fd, uint32_t before, uint32_t events, epoll_data_t data)
 {
-    struct epoll_event event = {.events = events, .data.u64 = data};
+    struct epoll_event event = {.events = events, .data = data};
     int operation = !events ? EPOLL_CTL_DEL : before ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
-    if (epoll_ctl(loop->epoll, operation, fd, &event) != 0 && events) {
+    if (epoll_ctl(set, operation, fd, &event) != 0 && events) {
         abort();
     }
 }
@@ -52,7 +54,7 @@ static void control(struct sim_loop *loop, int fd, uint32_t before, uint32_t eve
 void fleet_loop_watch(struct sim_loop *loop, int fd, struct fleet_watch *watch, uint32_t events)
 {
     if (watch->events != events) {
-        control(loop, fd, watch->events, events, (uint64_t)(uintptr_t)watch);
+        control(loop->epoll, fd, watch->events, events, (epoll_data_t){.ptr = watch});
         watch->events = events;
     }
 }
@@ -79,7 +81,7 @@ static int on_curl_socket(CURL *easy, curl_socket_t fd, int what, void *arg, voi
         events = (what & CURL_POLL_IN ? EPOLLIN : 0u) | (what & CURL_POLL_OUT ? EPOLLOUT : 0u);
     }
     if (known || events) {
-        control(loop, fd, known != NULL, events, (uint64_t)fd << 1 | 1);
+        control(loop->downloads, fd, known != NULL, events, (epoll_data_t){.fd = fd});
     }
     curl_multi_assign(loop->curl, fd, events ? loop : NULL);
     return 0;
@@ -112,10 +114,12 @@ struct sim_loop *sim_loop_new(void)
 {
     struct sim_loop *loop = calloc(1, sizeof *loop);
     if (!loop || curl_global_init(CURL_GLOBAL_DEFAULT) != 0 || !(loop->curl = curl_multi_init()) ||
-        (loop->epoll = epoll_create1(EPOLL_CLOEXEC)) < 0) {
+        (loop->epoll = epoll_create1(EPOLL_CLOEXEC)) < 0 ||
+        (loop->downloads = epoll_create1(EPOLL_CLOEXEC)) < 0) {
         free(loop);
         return NULL;
     }
+    control(loop->epoll, loop->downloads, 0, EPOLLIN, (epoll_data_t){.ptr = NULL});
     loop->curl_timer = (struct sim_timer){.on_due = on_curl_due, .arg = loop};
     curl_multi_setopt(loop->curl, CURLMOPT_SOCKETFUNCTION, on_curl_socket);
     curl_multi_setopt(loop->curl, CURLMOPT_SOCKETDATA, loop);
@@ -129,8 +133,18 @@ void sim_loop_free(struct sim_loop *loop)
 {
     curl_multi_cleanup(loop->curl);
     sim_timers_free(&loop->timers);
+    close(loop->downloads);
     close(loop->epoll);
     free(loop);
+}
+
+static void serve_downloads(struct sim_loop *loop)
+{
+    struct epoll_event events[DOWNLOADS];
+    int count = epoll_wait(loop->downloads, events, DOWNLOADS, 0);
+    for (int i = 0; i < count; i++) {
+        curl_ready(loop, events[i].data.fd, events[i].events);
+    }
 }
 
 void sim_loop_turn(struct sim_loop *loop, int max_ms)
@@ -138,13 +152,16 @@ void sim_loop_turn(struct sim_loop *loop, int max_ms)
     sim_timers_run(&loop->timers, sim_loop_now());
     int wait = (int)sim_timers_wait(&loop->timers, sim_loop_now(), (uint64_t)max_ms);
     int count = epoll_wait(loop->epoll, loop->events, EVENTS, wait);
+    bool downloads = false;
     for (int i = 0; i < count; i++) {
-        uint64_t data = loop->events[i].data.u64;
-        if (data & 1) {
-            curl_ready(loop, (int)(data >> 1), loop->events[i].events);
-        } else {
-            struct fleet_watch *watch = (struct fleet_watch *)(uintptr_t)data;
+        struct fleet_watch *watch = loop->events[i].data.ptr;
+        if (watch) {
             watch->on_ready(watch->arg, loop->events[i].events);
+        } else {
+            downloads = true;
         }
+    }
+    if (downloads) {
+        serve_downloads(loop);
     }
 }
