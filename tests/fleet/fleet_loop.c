@@ -1,7 +1,9 @@
 /* Two epoll sets: one of MQTT connections, whose user data is the fleet_watch, and in it another one of
- * curl's sockets, by number, as curl gives a socket up in the middle of a turn. Of downloads only a few are
- * served in a turn: curl reads up to 100 buffers at once, and thousands of them must not keep the broker
- * waiting. */
+ * curl's sockets, by number, as curl gives a socket up in the middle of a turn.
+ *
+ * Thousands of downloads must not keep the broker waiting. curl reads up to 100 buffers in one call, and does
+ * so for every transfer whose timer has passed: so there are many multi handles, and each turn serves the
+ * timers of one of them and the sockets of a few transfers. */
 #include "fleet_loop.h"
 #include "sim_fetch.h"
 #include <errno.h>
@@ -9,13 +11,21 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { EVENTS = 512, DOWNLOADS = 4 };
+enum { EVENTS = 512, DOWNLOADS = 4, PARTS = 256 };
+
+struct part {
+    struct sim_loop *loop;
+    CURLM *curl;
+    struct sim_timer timer;
+    bool due;
+};
 
 struct sim_loop {
     int epoll, downloads;
-    CURLM *curl;
+    struct part parts[PARTS];
+    unsigned next_part, next_due,
+        due_count; /* for a new transfer; to look for timers from; parts that are due */
     struct sim_timers timers;
-    struct sim_timer curl_timer;
     struct epoll_event events[EVENTS];
     uint8_t buffer[FLEET_BUFFER];
 };
@@ -29,7 +39,7 @@ uint64_t sim_loop_now(void)
 
 CURLM *sim_loop_curl(struct sim_loop *loop)
 {
-    return loop->curl;
+    return loop->parts[loop->next_part++ % PARTS].curl;
 }
 
 struct sim_timers *sim_loop_timers(struct sim_loop *loop)
@@ -61,12 +71,12 @@ void fleet_loop_watch(struct sim_loop *loop, int fd, struct fleet_watch *watch, 
 
 /* --- curl --- */
 
-static void curl_act(struct sim_loop *loop, curl_socket_t fd, int mask)
+static void curl_act(struct part *part, curl_socket_t fd, int mask)
 {
     int running, left;
     CURLMsg *message;
-    curl_multi_socket_action(loop->curl, fd, mask, &running);
-    while ((message = curl_multi_info_read(loop->curl, &left))) {
+    curl_multi_socket_action(part->curl, fd, mask, &running);
+    while ((message = curl_multi_info_read(part->curl, &left))) {
         if (message->msg == CURLMSG_DONE) {
             sim_fetch_done(message->easy_handle, message->data.result);
         }
@@ -75,37 +85,76 @@ static void curl_act(struct sim_loop *loop, curl_socket_t fd, int mask)
 
 static int on_curl_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *known)
 {
-    struct sim_loop *loop = arg;
+    struct part *part = arg;
+    uint64_t number = (uint64_t)(part - part->loop->parts) << 32 | (uint32_t)fd;
     uint32_t events = 0;
     if (what != CURL_POLL_REMOVE) {
         events = (what & CURL_POLL_IN ? EPOLLIN : 0u) | (what & CURL_POLL_OUT ? EPOLLOUT : 0u);
     }
     if (known || events) {
-        control(loop->downloads, fd, known != NULL, events, (epoll_data_t){.fd = fd});
+        control(part->loop->downloads, fd, known != NULL, events, (epoll_data_t){.u64 = number});
     }
-    curl_multi_assign(loop->curl, fd, events ? loop : NULL);
+    curl_multi_assign(part->curl, fd, events ? part : NULL);
     return 0;
+}
+
+static void set_due(struct part *part, bool due)
+{
+    part->loop->due_count += due && !part->due;
+    part->loop->due_count -= !due && part->due;
+    part->due = due;
 }
 
 static int on_curl_timer(CURLM *curl, long ms, void *arg)
 {
-    struct sim_loop *loop = arg;
-    sim_timers_set(&loop->timers, &loop->curl_timer, ms < 0 ? UINT64_MAX : sim_loop_now() + (uint64_t)ms);
+    struct part *part = arg;
+    set_due(part, false);
+    sim_timers_set(&part->loop->timers, &part->timer, ms < 0 ? UINT64_MAX : sim_loop_now() + (uint64_t)ms);
     return 0;
 }
 
 static void on_curl_due(void *arg)
 {
-    curl_act(arg, CURL_SOCKET_TIMEOUT, 0);
+    set_due(arg, true);
 }
 
-static void curl_ready(struct sim_loop *loop, int fd, uint32_t events)
+static bool part_init(struct part *part, struct sim_loop *loop)
 {
-    int mask = 0;
-    mask |= events & (EPOLLIN | EPOLLHUP) ? CURL_CSELECT_IN : 0;
-    mask |= events & EPOLLOUT ? CURL_CSELECT_OUT : 0;
-    mask |= events & EPOLLERR ? CURL_CSELECT_ERR : 0;
-    curl_act(loop, fd, mask);
+    *part = (struct part){.loop = loop, .curl = curl_multi_init()};
+    part->timer = (struct sim_timer){.on_due = on_curl_due, .arg = part};
+    curl_multi_setopt(part->curl, CURLMOPT_SOCKETFUNCTION, on_curl_socket);
+    curl_multi_setopt(part->curl, CURLMOPT_SOCKETDATA, part);
+    curl_multi_setopt(part->curl, CURLMOPT_TIMERFUNCTION, on_curl_timer);
+    curl_multi_setopt(part->curl, CURLMOPT_TIMERDATA, part);
+    curl_multi_setopt(part->curl, CURLMOPT_MAXCONNECTS, 1L); /* devices share no connections */
+    return part->curl;
+}
+
+static void serve_timers(struct sim_loop *loop)
+{
+    if (loop->due_count > 0) {
+        while (!loop->parts[loop->next_due].due) {
+            loop->next_due = (loop->next_due + 1) % PARTS;
+        }
+        struct part *part = &loop->parts[loop->next_due];
+        loop->next_due = (loop->next_due + 1) % PARTS;
+        set_due(part, false);
+        curl_act(part, CURL_SOCKET_TIMEOUT, 0);
+    }
+}
+
+static void serve_sockets(struct sim_loop *loop)
+{
+    struct epoll_event events[DOWNLOADS];
+    int count = epoll_wait(loop->downloads, events, DOWNLOADS, 0);
+    for (int i = 0; i < count; i++) {
+        uint32_t ready = events[i].events;
+        int mask = 0;
+        mask |= ready & (EPOLLIN | EPOLLHUP) ? CURL_CSELECT_IN : 0;
+        mask |= ready & EPOLLOUT ? CURL_CSELECT_OUT : 0;
+        mask |= ready & EPOLLERR ? CURL_CSELECT_ERR : 0;
+        curl_act(&loop->parts[events[i].data.u64 >> 32], (int)(uint32_t)events[i].data.u64, mask);
+    }
 }
 
 /* --- turns --- */
@@ -113,45 +162,40 @@ static void curl_ready(struct sim_loop *loop, int fd, uint32_t events)
 struct sim_loop *sim_loop_new(void)
 {
     struct sim_loop *loop = calloc(1, sizeof *loop);
-    if (!loop || curl_global_init(CURL_GLOBAL_DEFAULT) != 0 || !(loop->curl = curl_multi_init()) ||
-        (loop->epoll = epoll_create1(EPOLL_CLOEXEC)) < 0 ||
-        (loop->downloads = epoll_create1(EPOLL_CLOEXEC)) < 0) {
+    if (!loop || curl_global_init(CURL_GLOBAL_DEFAULT) != 0) {
         free(loop);
         return NULL;
     }
+    loop->epoll = epoll_create1(EPOLL_CLOEXEC);
+    loop->downloads = epoll_create1(EPOLL_CLOEXEC);
+    bool good = loop->epoll >= 0 && loop->downloads >= 0;
+    for (int i = 0; i < PARTS; i++) {
+        good = part_init(&loop->parts[i], loop) && good;
+    }
+    if (!good) {
+        sim_loop_free(loop);
+        return NULL;
+    }
     control(loop->epoll, loop->downloads, 0, EPOLLIN, (epoll_data_t){.ptr = NULL});
-    loop->curl_timer = (struct sim_timer){.on_due = on_curl_due, .arg = loop};
-    curl_multi_setopt(loop->curl, CURLMOPT_SOCKETFUNCTION, on_curl_socket);
-    curl_multi_setopt(loop->curl, CURLMOPT_SOCKETDATA, loop);
-    curl_multi_setopt(loop->curl, CURLMOPT_TIMERFUNCTION, on_curl_timer);
-    curl_multi_setopt(loop->curl, CURLMOPT_TIMERDATA, loop);
-    curl_multi_setopt(loop->curl, CURLMOPT_MAXCONNECTS, 16L); /* devices share none: few wait for reuse */
     return loop;
 }
 
 void sim_loop_free(struct sim_loop *loop)
 {
-    curl_multi_cleanup(loop->curl);
+    for (int i = 0; i < PARTS; i++) {
+        curl_multi_cleanup(loop->parts[i].curl);
+    }
     sim_timers_free(&loop->timers);
     close(loop->downloads);
     close(loop->epoll);
     free(loop);
 }
 
-static void serve_downloads(struct sim_loop *loop)
-{
-    struct epoll_event events[DOWNLOADS];
-    int count = epoll_wait(loop->downloads, events, DOWNLOADS, 0);
-    for (int i = 0; i < count; i++) {
-        curl_ready(loop, events[i].data.fd, events[i].events);
-    }
-}
-
 void sim_loop_turn(struct sim_loop *loop, int max_ms)
 {
     sim_timers_run(&loop->timers, sim_loop_now());
-    int wait = (int)sim_timers_wait(&loop->timers, sim_loop_now(), (uint64_t)max_ms);
-    int count = epoll_wait(loop->epoll, loop->events, EVENTS, wait);
+    uint64_t wait = loop->due_count ? 0 : sim_timers_wait(&loop->timers, sim_loop_now(), (uint64_t)max_ms);
+    int count = epoll_wait(loop->epoll, loop->events, EVENTS, (int)wait);
     bool downloads = false;
     for (int i = 0; i < count; i++) {
         struct fleet_watch *watch = loop->events[i].data.ptr;
@@ -161,7 +205,8 @@ void sim_loop_turn(struct sim_loop *loop, int max_ms)
             downloads = true;
         }
     }
+    serve_timers(loop);
     if (downloads) {
-        serve_downloads(loop);
+        serve_sockets(loop);
     }
 }

@@ -13,6 +13,7 @@ enum { CONNECT_TIMEOUT = 15, STALL_TIMEOUT = 30, SLOW_BUFFER = 16 * 1024 };
 
 struct sim_fetch {
     struct sim_loop *loop;
+    CURLM *multi;
     CURL *easy;
     const struct sim_fetch_events *events;
     void *arg;
@@ -27,7 +28,7 @@ struct sim_fetch {
 static void fetch_free(struct sim_fetch *fetch)
 {
     sim_timers_set(sim_loop_timers(fetch->loop), &fetch->ready, UINT64_MAX);
-    curl_multi_remove_handle(sim_loop_curl(fetch->loop), fetch->easy);
+    curl_multi_remove_handle(fetch->multi, fetch->easy);
     curl_easy_cleanup(fetch->easy);
     free(fetch);
 }
@@ -121,6 +122,7 @@ struct sim_fetch *sim_fetch_start(struct sim_loop *loop, const char *url, uint32
         return NULL;
     }
     *fetch = (struct sim_fetch){.loop = loop,
+                                .multi = sim_loop_curl(loop),
                                 .easy = easy,
                                 .events = events,
                                 .arg = arg,
@@ -155,7 +157,7 @@ struct sim_fetch *sim_fetch_start(struct sim_loop *loop, const char *url, uint32
         snprintf(range, sizeof range, "%" PRIu32 "-", offset);
         curl_easy_setopt(easy, CURLOPT_RANGE, range);
     }
-    curl_multi_add_handle(sim_loop_curl(loop), easy);
+    curl_multi_add_handle(fetch->multi, easy);
     return fetch;
 }
 

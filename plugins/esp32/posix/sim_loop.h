@@ -22,7 +22,7 @@ uint64_t sim_loop_now(void); /* ms, monotonic */
 
 /* --- for devices, links and fetches --- */
 struct sim_timers *sim_loop_timers(struct sim_loop *loop);
-CURLM *sim_loop_curl(struct sim_loop *loop);
+CURLM *sim_loop_curl(struct sim_loop *loop); /* for the next transfer */
 /* From any thread; the payload is copied. */
 void sim_loop_post(struct sim_loop *loop, struct sim_link *link, enum sim_news news, int token,
                    const void *payload, size_t len);
