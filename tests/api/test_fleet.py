@@ -145,7 +145,6 @@ def test_registrations_over_http(otad, operator, make_fleet):
 
 @pytest.mark.long
 def test_thousands_with_every_fault(start_otad, make_fleet, tmp_path):
-    """Twice: what failed the first time fails again, and nobody gets what he has."""
     system = start_otad()
     account = Account(system, role="operator")
     fleet = make_fleet(system, account, count=5000, image=FirstImage(tmp_path), tls=True, heartbeat="20s", period="20s",
