@@ -41,6 +41,7 @@ def updated(system, account, fleet, firmware, timeout):
     fleet.order(firmware)
     fleet.wait_ended(timeout)
     settled(system, fleet)
+    fleet.wait(lambda totals: totals["vanished"] == totals["modes"].get("vanishing", 0))
     report = fleet.stop()
     rows = fleet_check.rows(system, fleet.ids)
     fleet_check.check(report, rows)

@@ -140,7 +140,9 @@ static void on_report(void *arg, const struct otad_client *client, bool acknowle
         }
         return;
     }
-    if (state == OTAD_STATE_CONFIRMED && device->mode == FLEET_VANISHING) {
+    bool known = state == OTAD_STATE_NONE && device->update_count > 0 &&
+                 device->updates[device->update_count - 1].state == OTAD_STATE_CONFIRMED;
+    if (known && device->mode == FLEET_VANISHING) {
         device->gone = true;
         set_timer(device, &device->power, 0);
     }

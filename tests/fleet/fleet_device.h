@@ -14,7 +14,7 @@ enum fleet_mode {
     FLEET_CUT_OFF,    /* loses the broker for a while in the midst of each update */
     FLEET_CORRUPTING, /* stores one bit of each image wrong: failed */
     FLEET_CRASHING,   /* a new image dies after boot, or fails its self-test: rolled_back */
-    FLEET_VANISHING,  /* is never heard of again once it has confirmed an update */
+    FLEET_VANISHING,  /* is never heard of again once the server knows that it confirmed */
     FLEET_POWER_CUT,  /* loses power while it downloads */
     FLEET_REFUSING,   /* trusts other release keys: rejected */
     FLEET_SLEEPING,   /* is there for some seconds of each period; an update keeps it awake */
