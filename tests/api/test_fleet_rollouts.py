@@ -1,0 +1,144 @@
+"""Rollouts over fleets of real device clients: what the server believes equals what each device runs, no device has two
+updates at once, caps hold, and whatever dies meanwhile, everything ends."""
+import signal
+import os
+import time
+
+import pytest
+
+import fleet_check
+from accounts import Account
+from devices import wait_for
+from otad_fleet import MODES, FirstImage, OtadFleet, register
+from test_firmware import stored
+from test_fleet import SIZE, TIMES, make_fleet  # noqa: F401 (a fixture)
+from test_rollouts import decisions, new_policy, reaches, rollout
+
+OVER = {"completed", "paused", "aborted", "rolled_back"}
+CANARY = """return {{
+  stages = {{
+    {{ name = "canary", share = {canary}, soak = "2s" }},
+    {{ name = "half", share = 0.5, soak = "1s" }},
+    {{ name = "all", share = 1 }},
+  }},
+  rate = {{ per_minute = {per_minute} }}, concurrency = {concurrency}, timeout = "40s", retry = {{ max = 1, after = "3s" }},
+  vanish_after = "60s", max_failure = {max_failure},
+}}"""
+
+
+def start(account, firmware, tag, **numbers):
+    numbers = {"canary": 0.1, "per_minute": 60000, "concurrency": 100, "max_failure": 0.9, **numbers}
+    policy = new_policy(account, CANARY.format(**numbers))
+    answer = account.client.post("/rollouts", json={"name": "fleet", "firmware_id": firmware["id"], "policy": policy,
+                                                    "target": {"tags": {"fleet": tag}}})
+    assert answer.status_code == 201, answer.text
+    return answer.json()["rollout"], numbers
+
+
+def followed(account, made, timeout):
+    """Waits until it is over and prints how it went: a line for each change."""
+    begun, last, end = time.monotonic(), None, time.monotonic() + timeout
+    while True:
+        now = rollout(account, made)
+        counts = {state: n for state, n in now["counts"].items() if n and state not in ("targeted", "under_way")}
+        line = (now["state"], now["stage"] and now["stage"]["name"], counts)
+        if line != last:
+            print(f"{time.monotonic() - begun:7.1f} s  {line[0]:12} {line[1] or '-':8} {counts}")
+            last = line
+        if now["state"] in OVER:
+            return now
+        assert time.monotonic() < end, now
+        time.sleep(0.5)
+
+
+def ended(system, fleet, made, report=None, **caps):
+    end = time.monotonic() + 60
+    while fleet_check.problems(fleet.report(), fleet_check.rows(system, fleet.ids), **caps) and time.monotonic() < end:
+        time.sleep(0.5)
+    report = fleet.stop()
+    rows = fleet_check.rows(system, fleet.ids)
+    fleet_check.check(report, rows, **caps)
+    return report, rows
+
+
+def fleet_of(make, system, account, place, count, tag, **options):
+    registrations = register(system, account, count, tags=lambda number: {"fleet": tag})
+    fleet = make(system, account, registrations=registrations, image=FirstImage(place), **options)
+    fleet.wait_connected(300)
+    wait_for(lambda: int(system.psql(f"select count(*) from devices where tags->>'fleet' = '{tag}' "
+                                     "and firmware_version is not null")) == count, 60)
+    return fleet
+
+
+def everything_ends(system, account, make, place, count, **numbers):
+    fleet = fleet_of(make, system, account, place, count, "ends", shares=dict.fromkeys(set(MODES) - {"sleeping"}, 0.04))
+    _, firmware = stored(account, size=SIZE)
+    made, numbers = start(account, firmware, "ends", **numbers)
+    done = followed(account, made, 60 + count / 10)
+    assert done["state"] == "completed", done
+    report, rows = ended(system, fleet, made, concurrency=numbers["concurrency"])
+    assert sum(n for state, n in done["counts"].items() if state not in ("targeted", "under_way")) == count
+    assert done["counts"]["succeeded"] + done["counts"]["vanished"] > count * 0.7
+    return report, rows
+
+
+def bad_firmware_comes_back(system, account, make, place, count, **numbers):
+    fleet = fleet_of(make, system, account, place, count, "bad", shares={"crashing": 0.08})
+    _, firmware = stored(account, size=SIZE)
+    made, numbers = start(account, firmware, "bad", max_failure=0.01, **numbers)
+    paused = followed(account, made, 60 + count / 10)
+    assert paused["state"] == "paused" and "failed" in paused["reason"], paused
+    assert paused["counts"]["waiting"] > 0, "it paused before everybody was reached"
+    updated = paused["counts"]["succeeded"]
+    assert updated > 0
+    answer = account.client.post(f"/rollouts/{made['id']}/rollback", json={})
+    assert answer.status_code == 200, answer.text
+    done = wait_for(lambda: (lambda r: r if r["state"] == "rolled_back" else None)(rollout(account, made)), 60 + count / 10)
+    print(done["counts"])
+    report, rows = ended(system, fleet, made, concurrency=numbers["concurrency"])
+    assert all(device["runs"]["elf_sha256"] == fleet.first[device["id"]] for device in report["devices"])
+
+
+def killed_again_and_again(system, account, make, place, count, kills, every, restarts, **numbers):
+    fleet = fleet_of(make, system, account, place, count, "kills", shares=dict.fromkeys(("lossy", "power_cut", "crashing"), 0.05))
+    _, firmware = stored(account, size=SIZE)
+    made, numbers = start(account, firmware, "kills", **numbers)
+    for number in range(kills):
+        time.sleep(every)
+        os.kill(system.pid, signal.SIGKILL)
+        wait_for(system.ready, 30)
+        if number in restarts:
+            system.service("postgresql", "stop")
+            system.service("postgresql", "start")
+            wait_for(system.ready, 30)
+    done = followed(account, made, 120 + count / 5)
+    assert done["state"] == "completed", done
+    ended(system, fleet, made, concurrency=numbers["concurrency"])
+
+
+def test_everything_ends(otad, operator, make_fleet, tmp_path):
+    everything_ends(otad, operator, make_fleet, tmp_path, 150, concurrency=30)
+
+
+def test_bad_firmware_comes_back(otad, operator, make_fleet, tmp_path):
+    bad_firmware_comes_back(otad, operator, make_fleet, tmp_path, 200, canary=0.3, concurrency=50)
+
+
+def test_killed_again_and_again(start_otad, make_fleet, tmp_path):
+    system = start_otad()
+    killed_again_and_again(system, Account(system, role="operator"), make_fleet, tmp_path, 150, kills=5, every=2.5,
+                           restarts={2}, concurrency=30)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("run", [everything_ends, bad_firmware_comes_back])
+def test_thousands(start_otad, make_fleet, tmp_path, run):
+    system = start_otad()
+    run(system, Account(system, role="operator"), make_fleet, tmp_path, 5000, concurrency=500)
+
+
+@pytest.mark.long
+def test_thousands_killed_a_hundred_times(start_otad, make_fleet, tmp_path):
+    system = start_otad()
+    killed_again_and_again(system, Account(system, role="operator"), make_fleet, tmp_path, 5000, kills=100, every=3,
+                           restarts={30, 60}, concurrency=100, per_minute=1500)
