@@ -1,7 +1,7 @@
 """Rollouts over fleets of real device clients: what the server believes equals what each device runs, no device has two
 updates at once, caps hold, and whatever dies meanwhile, everything ends."""
-import signal
 import os
+import signal
 import time
 
 import pytest
@@ -10,7 +10,7 @@ import fleet_check
 from accounts import Account
 from devices import wait_for
 from otad_fleet import MODES, FirstImage, OtadFleet, register
-from test_firmware import stored
+from test_firmware import stored, upload
 from test_fleet import SIZE, TIMES, make_fleet  # noqa: F401 (a fixture)
 from test_rollouts import decisions, new_policy, reaches, rollout
 
@@ -63,7 +63,9 @@ def ended(system, fleet, made, report=None, **caps):
 
 def fleet_of(make, system, account, place, count, tag, **options):
     registrations = register(system, account, count, tags=lambda number: {"fleet": tag})
-    fleet = make(system, account, registrations=registrations, image=FirstImage(place), **options)
+    first = FirstImage(place)
+    assert upload(account, first.path.read_bytes()).status_code in (200, 201)  # what a rollback goes back to
+    fleet = make(system, account, registrations=registrations, image=first, **options)
     fleet.wait_connected(300)
     wait_for(lambda: int(system.psql(f"select count(*) from devices where tags->>'fleet' = '{tag}' "
                                      "and firmware_version is not null")) == count, 60)
