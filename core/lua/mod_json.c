@@ -1,4 +1,4 @@
-/* json.encode, json.decode, json.array, json.is_array, json.null */
+/* json.encode, json.decode, json.array, json.is_array, json.record, json.null */
 #include "lua/json.h"
 #include "lua/modules.h"
 
@@ -23,13 +23,18 @@ static int decode(lua_State *L)
     return 2;
 }
 
-static int array(lua_State *L)
+/* Leaves one argument: a table that nothing of ours protects, but for a list. */
+static void check_markable(lua_State *L)
 {
     luaL_checktype(L, 1, LUA_TTABLE);
-    lua_settop(L, 1);
     if (luaL_getmetafield(L, 1, "__metatable") != LUA_TNIL && !json_is_list(L, 1))
-        return luaL_error(L, "a table with a protected metatable is no list");
+        luaL_error(L, "a table with a protected metatable stays what it is");
     lua_settop(L, 1);
+}
+
+static int array(lua_State *L)
+{
+    check_markable(L);
     json_mark_list(L);
     return 1;
 }
@@ -40,10 +45,34 @@ static int is_array(lua_State *L)
     return 1;
 }
 
+static int mark_record(lua_State *L)
+{
+    check_markable(L);
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_setmetatable(L, 1);
+    return 1;
+}
+
+static const char *argument(const void *L, int i)
+{
+    return lua_tostring((lua_State *)L, i + 1);
+}
+
+static int record(lua_State *L)
+{
+    int columns = lua_gettop(L);
+    for (int i = 1; i <= columns; i++)
+        luaL_checkstring(L, i);
+    luaL_checkstack(L, 8, "too many fields");
+    json_push_row_metatable(L, columns, argument, L);
+    lua_pushcclosure(L, mark_record, 1);
+    return 1;
+}
+
 void mod_json_open(lua_State *L)
 {
-    static const luaL_Reg functions[] = {
-        {"encode", encode}, {"decode", decode}, {"array", array}, {"is_array", is_array}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"encode", encode},     {"decode", decode}, {"array", array},
+                                         {"is_array", is_array}, {"record", record}, {NULL, NULL}};
     luaL_newlib(L, functions);
     lua_pushlightuserdata(L, NULL);
     lua_setfield(L, -2, "null");

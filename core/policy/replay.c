@@ -161,10 +161,12 @@ static void ask(const struct side *side, json_t *inputs, json_t *rollout, struct
 static void read_recorded(json_t *decision, struct said *said)
 {
     const char *verdict = json_string_value(json_object_get(decision, "verdict")),
-               *reason = json_string_value(json_object_get(decision, "reason"));
+               *reason = json_string_value(json_object_get(decision, "reason")),
+               *file = json_string_value(json_object_get(decision, "file"));
     *said = (struct said){.line = (int)json_integer_value(json_object_get(decision, "line"))};
     snprintf(said->verdict, sizeof(said->verdict), "%s", verdict == NULL ? "" : verdict);
     snprintf(said->reason, sizeof(said->reason), "%s", reason == NULL ? "" : reason);
+    snprintf(said->file, sizeof(said->file), "%s", file == NULL ? "" : file);
 }
 
 static json_t *shown(const struct said *said)

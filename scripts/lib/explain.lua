@@ -1,9 +1,11 @@
 -- Says in words why a device is, or is not, being updated.
 
+local when = require "lib.when"
+
 local function seen(device)
   if not device.last_seen then return "It has never been heard of." end
   if device.status == "online" then return "It is online." end
-  return ("It is offline; it was last heard of at %s."):format(device.last_seen)
+  return ("It is offline; it was last heard of at %s."):format(when.words(device.last_seen))
 end
 
 local UNDER_WAY = {
@@ -34,13 +36,13 @@ return function(device, update, offer)
     parts[1] = "No update of this device was ever ordered."
   elseif UNDER_WAY[update.state] then
     parts[1] = ("Update %d to version %s is under way (%s) since %s."):format(
-      update.id, update.version, update.state, update.created_at)
+      update.id, update.version, update.state, when.words(update.created_at))
     parts[2] = UNDER_WAY[update.state](update, offer)
-    if offer and offer.expires_at then parts[3] = ("Its offer is good until %s."):format(offer.expires_at) end
+    if offer and offer.expires_at then parts[3] = ("Its offer is good until %s."):format(when.words(offer.expires_at)) end
   else
     parts[1] = "No update is under way."
-    parts[2] = ("The last one, %d to version %s, %s at %s%s."):format(
-      update.id, update.version, ENDED[update.state], update.updated_at,
+    parts[2] = ("The last one, update %d to version %s, %s at %s%s."):format(
+      update.id, update.version, ENDED[update.state], when.words(update.updated_at),
       update.reason and ": " .. update.reason or "")
   end
   if device.chip and device.chip_reported and device.chip ~= device.chip_reported then

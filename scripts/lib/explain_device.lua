@@ -3,6 +3,8 @@
 local explain = require "lib.explain"
 local explain_rollout = require "lib.explain_rollout"
 
+local SHOWN = json.record("device_id", "updating", "explanation", "update", "rollouts")
+
 -- device: of update_device
 return function(device)
   local current = db.one("update_under_way", device.id)
@@ -13,11 +15,11 @@ return function(device)
     rollouts[i] = explain_rollout(row)
     words[#words + 1] = rollouts[i].explanation
   end
-  return {
+  return SHOWN {
     device_id = device.id,
     updating = current ~= nil,
-    explanation = table.concat(words, " "),
-    update = last or json.null,
+    explanation = table.concat(words, "\n"),
+    update = last,
     rollouts = json.array(rollouts),
   }
 end

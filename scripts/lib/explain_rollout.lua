@@ -1,6 +1,8 @@
 -- Says in words what a rollout makes of a device: the rule and its line, what it saw, when it is asked again, and what
 -- an operator can do.
 
+local when = require "lib.when"
+
 local STATES = {
   running = "is running", paused = "is paused", rolling_back = "is being rolled back", completed = "is completed",
   aborted = "was aborted", rolled_back = "was rolled back",
@@ -44,20 +46,24 @@ local function saw(row)
   return "It saw the device " .. table.concat(parts, ", ") .. "."
 end
 
+-- The rule that gave the verdict: `policy canary, line 16: return "offer"`.
 local function rule(row)
-  local where = row.line and ("policy %s, line %d"):format(row.policy, row.line) or "policy " .. row.policy
-  return row.reason and ('%s: "%s"'):format(where, row.reason) or where
+  if not row.line then return "policy " .. row.policy end
+  return ("policy %s, %sline %d%s"):format(row.policy, row.file and row.file .. " " or "", row.line,
+    row.code and row.code ~= "" and ": `" .. row.code .. "`" or "")
 end
+
+local function because(row) return row.reason and (' It said "%s".'):format(row.reason) or "" end
 
 local function next_time(row)
   if row.rollout_state ~= "running" then return nil end
-  return row.ask_at and ("It is asked again at %s."):format(row.ask_at)
+  return row.ask_at and ("It is asked again at %s."):format(when.words(row.ask_at))
 end
 
 local SAY = {}
 
 function SAY.waiting(row)
-  if row.early then return ("The rollout begins at %s."):format(row.starts_at) end
+  if row.early then return ("The rollout begins at %s."):format(when.words(row.starts_at)) end
   if row.stage < 0 then return "The rollout is about to begin." end
   if not row.in_stage then
     local stage = row.plan.stages[row.stage + 1]
@@ -68,14 +74,14 @@ function SAY.waiting(row)
 end
 
 function SAY.held(row)
-  local by = row.line and "The policy holds the device back by " .. rule(row) .. "."
+  local by = row.line and ("It is held back by %s.%s"):format(rule(row), because(row))
     or ("The device is held back: %s."):format(row.reason or "no reason was given")
-  return by, row.asked > 1 and ("It has said so %d times since %s."):format(row.asked, row.since) or nil, saw(row),
+  return by, row.asked > 1 and ("It has said so %d times since %s."):format(row.asked, when.words(row.since)) or nil, saw(row),
     next_time(row), "To have it updated all the same: POST /devices/:id/update, or change the policy."
 end
 
 function SAY.skipped(row)
-  return ("The policy leaves the device out by %s."):format(rule(row)), saw(row),
+  return ("It is left out by %s.%s"):format(rule(row), because(row)), saw(row),
     "It is not asked again in this rollout; POST /devices/:id/update updates it all the same."
 end
 
@@ -84,16 +90,19 @@ function SAY.excluded(row)
     "It comes in by itself should that change."
 end
 
+local function offered(row)
+  return ("It was offered by %s.%s"):format(rule(row), row.verdict == "offer" and because(row) or "")
+end
+
 local function under_way(row)
-  local words = "The policy offered the firmware by " .. rule(row) .. "."
-  if row.asleep then return words, "The offer waits: the device is offline." end
-  return words, "The update is under way."
+  return offered(row), saw(row),
+    row.asleep and "The offer waits: the device is offline." or "The update is under way."
 end
 SAY.pending, SAY.offered, SAY.downloading, SAY.installing = under_way, under_way, under_way, under_way
 
 local function badly(row)
   return ("The update ended badly at attempt %d: %s."):format(row.attempts, row.reason or "no reason was given"),
-    row.ask_at and ("It is tried again at %s."):format(row.ask_at)
+    row.ask_at and ("It is tried again at %s."):format(when.words(row.ask_at))
     or "It is not tried again in this rollout; POST /devices/:id/update tries once more."
 end
 SAY.failed, SAY.timed_out, SAY.rejected = badly, badly, badly
@@ -102,11 +111,14 @@ function SAY.rolled_back(row)
   return ("The device is back on what it ran before: %s."):format(row.reason or "the new image did not come up")
 end
 
-function SAY.succeeded() return "The device was updated by it." end
+function SAY.succeeded(row) return "The device was updated by it.", offered(row), saw(row) end
 
 function SAY.vanished() return "The device was updated by it and has been silent since; that counts as a failure." end
 
 function SAY.cancelled(row) return ("Its update was cancelled: %s."):format(row.reason or "on request") end
+
+local SHOWN = json.record("rollout_id", "name", "rollout_state", "state", "explanation", "verdict", "reason", "policy",
+  "revision", "line", "file", "asked", "since", "ask_at", "inputs")
 
 -- row: of rollouts_of_device
 return function(row)
@@ -123,9 +135,9 @@ return function(row)
   else
     words[#words + 1] = ("It does not concern the device: %s."):format(not_named(row))
   end
-  return {
+  return SHOWN {
     rollout_id = row.id, name = row.name, rollout_state = row.rollout_state, state = row.state or "untargeted",
-    verdict = row.verdict, reason = row.reason, policy = row.policy, revision = row.revision, line = row.line,
+    verdict = row.verdict, reason = row.reason, policy = row.policy, revision = row.revision, line = row.line, file = row.file,
     asked = row.asked, since = row.since, ask_at = row.ask_at, inputs = row.inputs,
     explanation = table.concat(words, " "),
   }

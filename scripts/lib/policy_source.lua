@@ -5,8 +5,10 @@ local source = {}
 
 local MOST_FAILED, SAMPLE, SPAN = 0.2, 20, 60 -- a revision is reverted when more of its calls fail, within seconds
 
-local declared = {} -- by revision: {name, revision, source, plan} or {problems}
-local calls = {}    -- by revision: {at, all, failed, reason}
+local MOST_KEPT = 64 -- sources come from editors, too
+
+local declared, kept = {}, 0 -- by revision: {name, revision, source, plan} or {problems}
+local calls = {}             -- by revision: {at, all, failed, reason}
 
 -- name, revision, source, ... of what is in force; nil: there is no such policy.
 function source.active(name)
@@ -25,7 +27,8 @@ function source.plan(policy)
     end
     known = { name = policy.name, revision = policy.revision, source = policy.source, problems = loaded.problems,
       plan = plan }
-    declared[policy.revision] = known
+    if kept == MOST_KEPT then declared, kept = {}, 0 end
+    declared[policy.revision], kept = known, kept + 1
   end
   return known.plan, known.problems
 end

@@ -8,9 +8,15 @@ local STATES = {
   "rejected", "timed_out", "cancelled", "skipped",
 }
 
--- counts: each device in exactly one state; `targeted` are all but those excluded.
+local SHOWN = json.record("id", "name", "state", "policy", "revision", "firmware", "target", "params", "priority", "stage",
+  "counts", "reason", "starts_at", "created_at", "updated_at")
+local FIRMWARE = json.record("id", "version", "chip", "project", "size")
+local STAGE = json.record("index", "name", "share", "of", "entered_at")
+local COUNTS = json.record("targeted", "excluded", "under_way", table.unpack(STATES))
+
+-- Each device is in exactly one state; `targeted` are all but those excluded.
 local function counts(found)
-  local shown = { targeted = 0, excluded = found.excluded or 0, under_way = 0 }
+  local shown = COUNTS { targeted = 0, excluded = found.excluded or 0, under_way = 0 }
   for _, state in ipairs(STATES) do
     shown[state] = found[state] or 0
     shown.targeted = shown.targeted + shown[state]
@@ -23,13 +29,13 @@ end
 function rollout.shown(row)
   local stages = row.plan.stages
   local stage = stages[row.stage + 1]
-  return {
+  return SHOWN {
     id = row.id, name = row.name, state = row.state, policy = row.policy, revision = row.revision,
-    firmware = row.firmware, target = row.target, params = row.params, priority = row.priority,
-    stage = stage and {
-      index = row.stage, name = stage.name, share = stage.share, entered_at = row.stage_entered_at, of = #stages,
-    } or json.null,
-    counts = counts(row.counts or {}), reason = row.reason or json.null, starts_at = row.starts_at,
+    firmware = FIRMWARE(row.firmware), target = row.target, params = row.params, priority = row.priority,
+    stage = stage and STAGE {
+      index = row.stage, name = stage.name, share = stage.share, of = #stages, entered_at = row.stage_entered_at,
+    },
+    counts = counts(row.counts or {}), reason = row.reason, starts_at = row.starts_at,
     created_at = row.created_at, updated_at = row.updated_at,
   }
 end

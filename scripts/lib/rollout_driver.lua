@@ -106,7 +106,7 @@ local function ask(rollout, candidates)
     local answer = answers[i]
     local decision = {
       device_id = device.id, verdict = answer.verdict, reason = answer.reason, line = answer.line,
-      device = device.device, at = at,
+      file = answer.file, device = device.device, at = at,
     }
     if answer.verdict == "hold" then
       local same = device.verdict == answer.verdict and device.reason == answer.reason
@@ -213,7 +213,7 @@ end
 
 local function decide(lease, rollout, answer, inputs, state)
   db.run("rollout_decide", lease.fence, rollout.id, rollout.state, rollout.stage, answer.verdict, answer.reason,
-    answer.line, rollout.policy, rollout.revision, inputs, state)
+    answer.line, rollout.policy, rollout.revision, inputs, state, answer.file)
 end
 
 local function advance(lease, rollout)

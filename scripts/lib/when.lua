@@ -1,8 +1,8 @@
--- Times in query strings: RFC 3339. A `+` of the offset that the client forgot to encode arrives as a space.
+-- Times as RFC 3339 writes them.
 
 local when = {}
 
--- Unix seconds, or nil.
+-- Of a query string: Unix seconds, or nil. A `+` of the offset that the client forgot to encode arrives as a space.
 function when.read(text)
   text = text:gsub(" (%d%d:%d%d)$", "+%1")
   local year, month, day = text:match("^(%d%d%d%d)%-(%d%d)%-(%d%d)T%d%d:%d%d:%d%d[%d.]*[%dZz:+-]+$")
@@ -17,5 +17,11 @@ when.field = {
   "string", max = 40, optional = true,
   check = function(text) return not when.read(text) and "must be a time such as 2026-01-31T12:00:00Z" or nil end,
 }
+
+-- Such a time from the database in words, to the second.
+function when.words(text)
+  local day, clock = text:match("^(%d+%-%d+%-%d+)T(%d+:%d+:%d+)")
+  return ("%s %s UTC"):format(day, clock)
+end
 
 return when

@@ -6,11 +6,13 @@ local target = require "lib.target"
 
 local SOURCE = { "string", min = 1, max = 65536 }
 
+local PROBLEM = json.record("line", "column", "severity", "message")
+
 -- Without the file's name, which is the policy's.
 local function listed(problems)
   local list = {}
   for i, problem in ipairs(problems or {}) do
-    list[i] = { line = problem.line, column = problem.column, severity = problem.severity, message = problem.message }
+    list[i] = PROBLEM { line = problem.line, column = problem.column, severity = problem.severity, message = problem.message }
   end
   return json.array(list)
 end
@@ -25,12 +27,15 @@ local function errors_of(problems)
   return errors
 end
 
+local SHOWN = json.record("name", "revision", "parent", "author", "message", "note", "created_at", "updated_at", "source",
+  "declaration", "problems")
+
 local function shown(row)
   local plan, problems = policy.plan(row)
-  return {
-    name = row.name, revision = row.revision, source = row.source, author = row.author, message = row.message or json.null,
-    parent = row.parent or json.null, created_at = row.created_at, updated_at = row.updated_at, note = row.note or json.null,
-    declaration = plan or json.null, problems = listed(problems),
+  return SHOWN {
+    name = row.name, revision = row.revision, parent = row.parent, author = row.author, message = row.message,
+    note = row.note, created_at = row.created_at, updated_at = row.updated_at, source = row.source, declaration = plan,
+    problems = listed(problems),
   }
 end
 
@@ -171,7 +176,7 @@ return {
   { method = "GET", path = "/policies", who = "operator", query = page.query(), handler = list },
   { method = "GET", path = "/policies/:name", who = "operator", handler = get },
   {
-    method = "PUT", path = "/policies/:name", who = "operator", max_body = "firmware.max_size",
+    method = "PUT", path = "/policies/:name", who = "operator",
     body = { source = SOURCE, message = { "string", max = 500, optional = true } },
     handler = put,
   },

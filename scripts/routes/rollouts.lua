@@ -28,7 +28,7 @@ local function create(req)
   end
   local id = db.transaction(function(tx)
     local made = tx.one("rollout_create", body.name, body.policy, plan, body.firmware_id, body.target or {},
-      body.params or {}, body.priority, body.starts_at, req.user.id)
+      body.params or {}, body.priority, body.starts_at, req.user.id, source.revision)
     if not made then refuse("firmware_id", "there is no such firmware any more") end
     tx.run("rollout_enlist", made.id)
     return made.id

@@ -97,6 +97,7 @@ create table rollout_devices (
   verdict     text,                               -- the last of admit
   reason      text,
   line        int,
+  file        text,                               -- of that line, where it is not the policy's own
   revision    text,
   asked       int not null default 0,             -- how often that verdict was given in a row
   since       timestamptz not null default now(), -- first time of these
@@ -203,6 +204,7 @@ create table decisions (
   policy      text not null,
   revision    text,
   line        int,
+  file        text,                               -- of that line, where it is not the policy's own
   inputs      jsonb
 ) partition by range (at);
 create index decisions_rollout on decisions (rollout_id, id);

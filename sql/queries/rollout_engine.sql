@@ -217,7 +217,7 @@ order by m.ask_at, m.bucket;
 -- name: rollout_apply
 -- Writes what was decided on devices of rollout $2, all or nothing. $3: state in which the rollout must still be
 -- $4: credit left  $5: policy  $6: revision
--- $7: [{device_id, verdict, reason, line, asleep (held because it is offline), again (seconds; holds), retry_after
+-- $7: [{device_id, verdict, reason, line, file, asleep (held because it is offline), again (seconds; holds), retry_after
 --      (offers), device (its
 --      JSON, as text), at (Unix seconds), update?: {id, action, firmware_id, version,
 --      from_version, from_elf_sha256, payload, expires_at}}], sorted by device
@@ -230,7 +230,7 @@ with mine as (
 ), decided as (
   select t.*, u.id as update_id, u.action, u.firmware_id, u.version, u.from_version, u.from_elf_sha256, u.payload,
          u.expires_at
-  from rollout cross join jsonb_to_recordset($7::jsonb) as t (device_id int, verdict text, reason text, line int, asleep boolean,
+  from rollout cross join jsonb_to_recordset($7::jsonb) as t (device_id int, verdict text, reason text, line int, file text, asleep boolean,
          again float8, retry_after float8, device text, at bigint, update jsonb)
   left join lateral jsonb_to_record(t.update) as u (id int, action text, firmware_id int, version text,
          from_version text, from_elf_sha256 text, payload text, expires_at bigint) on t.update is not null
@@ -252,7 +252,7 @@ with mine as (
     set update_id = excluded.update_id, payload = excluded.payload, expires_at = excluded.expires_at,
         changed_at = now(), published_at = null, held = false
 ), final as (
-  select d.device_id, d.line, d.asleep, d.device, d.at, coalesce(d.again, 60) as again, d.retry_after, made.id as update_id,
+  select d.device_id, d.line, d.file, d.asleep, d.device, d.at, coalesce(d.again, 60) as again, d.retry_after, made.id as update_id,
          case when d.update_id is not null and made.id is null then 'hold' else d.verdict end as verdict,
          case when d.update_id is not null and made.id is null then 'another update of the device is under way, or its chip changed'
               else d.reason end as reason
@@ -269,15 +269,15 @@ with mine as (
       retry_after = f.retry_after,
       ask_at = case when f.verdict = 'hold' then now() + f.again * interval '1 second'
                     else 'infinity'::timestamptz end,
-      verdict = f.verdict, reason = f.reason, line = f.line, revision = $6::text,
+      verdict = f.verdict, reason = f.reason, line = f.line, file = f.file, revision = $6::text,
       asked = case when same.alike then m.asked + 1 else 1 end,
       since = case when same.alike then m.since else now() end
   from final f join was w using (device_id) cross join lateral
     (select (w.verdict, w.reason, w.revision) is not distinct from (f.verdict, f.reason, $6::text) as alike) same
   where m.rollout_id = $2::int and m.device_id = f.device_id
 ), kept as (
-  insert into decisions (rollout_id, device_id, verdict, reason, policy, revision, line, inputs)
-  select $2::int, f.device_id, f.verdict, f.reason, $5::text, $6::text, f.line,
+  insert into decisions (rollout_id, device_id, verdict, reason, policy, revision, line, file, inputs)
+  select $2::int, f.device_id, f.verdict, f.reason, $5::text, $6::text, f.line, f.file,
          case when f.device is not null
               then jsonb_build_object('device', f.device::jsonb, 'now', f.at, 'stage', rollout.stage) end
   from final f join was w using (device_id) cross join rollout
@@ -311,6 +311,7 @@ select threshold from rollout;
 -- name: rollout_decide
 -- Keeps the verdict on a stage of rollout $2, and moves the rollout where it says so. $3: state it must be in
 -- $4: stage it must be in  $5: verdict  $6: reason  $7: line  $8: policy  $9: revision  $10: inputs  $11: new state
+-- $12: file of the line, or null
 with mine as (
   select from rollout_driver where fence = $1::bigint for share
 ), was as (
@@ -324,8 +325,8 @@ with mine as (
       revision = $9::text, reason = $6::text, state = $11::text, updated_at = now()
   from same where r.id = same.id
 )
-insert into decisions (rollout_id, verdict, reason, policy, revision, line, inputs)
-select id, $5::text, $6::text, $8::text, $9::text, $7::int, $10::jsonb from same where not alike or $5::text <> 'hold';
+insert into decisions (rollout_id, verdict, reason, policy, revision, line, file, inputs)
+select id, $5::text, $6::text, $8::text, $9::text, $7::int, $12::text, $10::jsonb from same where not alike or $5::text <> 'hold';
 
 -- name: rollout_time_out
 -- Ends updates of rollout $2: taken and silent for $3 seconds, or never taken for $4 seconds. $5: how many at once

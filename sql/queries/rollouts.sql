@@ -2,8 +2,9 @@
 
 -- name: rollout_create
 -- $1: name  $2: policy  $3: plan  $4: firmware  $5: target  $6: params  $7: priority  $8: starts_at  $9: account
+-- $10: revision whose plan that is
 insert into rollouts (name, policy, plan, revision, firmware_id, firmware, target, params, priority, starts_at, created_by)
-select $1::text, p.name, $3::jsonb, p.revision, f.id,
+select $1::text, p.name, $3::jsonb, $10::text, f.id,
        jsonb_build_object('id', f.id, 'version', f.version, 'chip', f.chip, 'project', f.project, 'size', f.size),
        $5::jsonb, $6::jsonb, $7::int, coalesce($8::timestamptz, now()), $9::int
 from policies p, firmware f where p.name = $2::text and f.id = $4::int
@@ -89,7 +90,7 @@ order by id desc limit $3::int;
 
 -- name: rollout_decisions read
 -- $1: rollout  $2: before this id  $3: how many  $4: device or null
-select id, at, device_id, verdict, reason, policy, revision, line
+select id, at, device_id, verdict, reason, policy, revision, line, file
 from decisions
 where rollout_id = $1::int and id < $2::bigint and ($4::int is null or device_id = $4::int)
 order by id desc limit $3::int;
@@ -98,10 +99,12 @@ order by id desc limit $3::int;
 -- What rollouts that are not over make of device $1.
 select r.id, r.name, r.state as rollout_state, r.policy, r.firmware, r.target, r.plan, r.stage, r.starts_at,
        r.starts_at > now() as early, r.reason as rollout_reason, d.chip, d.firmware_version, d.tags, d.status,
-       m.state, m.in_stage, m.verdict, m.reason, m.line, m.revision, m.asked, m.since, m.attempts, m.asleep,
+       m.state, m.in_stage, m.verdict, m.reason, m.line, m.file, m.revision, m.asked, m.since, m.attempts, m.asleep,
        case when m.ask_at < 'infinity' then m.ask_at end as ask_at,
        (select inputs from decisions e where e.device_id = m.device_id and e.rollout_id = m.rollout_id
-        order by e.id desc limit 1) as inputs
+        order by e.id desc limit 1) as inputs,
+       (select btrim(split_part(source, chr(10), m.line)) from policy_revisions v
+        where v.policy = r.policy and v.revision = m.revision and m.line > 0 and m.file is null) as code
 from devices d cross join rollouts r left join rollout_devices m on m.rollout_id = r.id and m.device_id = d.id
 where d.id = $1::int and ( r.state in ('running', 'paused', 'rolling_back') or m.update_id is not null)
 order by r.state in ('running', 'paused', 'rolling_back') desc, r.id desc limit 20;

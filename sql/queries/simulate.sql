@@ -77,7 +77,7 @@ order by id;
 -- name: replay_decisions read
 -- The newest $3 decisions of the rollouts of policy $1, or of rollout $2, which a policy made; oldest first.
 select jsonb_build_object('id', id, 'at', at, 'rollout_id', rollout_id, 'device_id', device_id, 'verdict', verdict,
-         'reason', reason, 'line', line, 'inputs', inputs)::text as decision
+         'reason', reason, 'line', line, 'file', file, 'inputs', inputs)::text as decision
 from (select * from decisions
       where rollout_id in (select id from rollouts
                            where ($2::int is null or id = $2::int) and ($1::text is null or policy = $1::text))

@@ -226,11 +226,21 @@ static void test_mixed_keys(void **state)
     lab_expect_error(*state, "local l = json.array({ 1 }) l.next = 2 return json.encode(l)", "keys");
 }
 
+static void test_records_keep_the_order_of_their_fields(void **state)
+{
+    load(state);
+    lab_expect(*state, "return json.encode(json.record('z', 'id', 'a') { a = 1, id = false })",
+               "{\"z\":null,\"id\":false,\"a\":1}");
+    lab_expect(*state, "return json.encode(json.record('id') { more = 1 })", "{\"id\":null,\"more\":1}");
+    lab_expect_error(*state, "return json.record('id', nil)", "string expected");
+}
+
 /* json.array() took off the metatable that protects config. */
 static void test_array_leaves_protected_tables_alone(void **state)
 {
     load(state);
     lab_expect_error(*state, "return json.array(config)", "protected");
+    lab_expect_error(*state, "return json.record('a')(config)", "protected");
     lab_expect(*state, "return config['workers']", "0");
     lab_expect(*state, "return json.encode(json.array(json.array({})))", "[]");
 }
@@ -311,6 +321,7 @@ int main(void)
         LAB_CASE(test_what_cannot_be_written),
         LAB_CASE(test_mixed_keys),
         LAB_CASE(test_array_leaves_protected_tables_alone),
+        LAB_CASE(test_records_keep_the_order_of_their_fields),
         LAB_CASE(test_rows),
         LAB_CASE(test_large),
         LAB_CASE(test_too_large),
