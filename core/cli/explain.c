@@ -1,5 +1,6 @@
-/* otad explain: why a device is, or is not, being updated. Runs what GET /devices/:id/explain runs
- * (scripts/lib/explain_device.lua), on a connection that blocks. */
+/* otad explain: why a device is, or is not, being updated, or how a rollout stands. Runs what GET
+ * /devices/:id/explain and GET /rollouts/:id run (scripts/lib/explain_device.lua, explain_rollout.lua), on a
+ * connection that blocks. */
 #include "base/mem.h"
 #include "cli/cli.h"
 #include "cli/database.h"
@@ -14,16 +15,18 @@
 
 static const char usage[] =
     "usage: otad explain [--json] DEVICE\n"
+    "       otad explain [--json] --rollout ID\n"
     "\n"
-    "Says why the device is, or is not, being updated. DEVICE is its id or its device_code.\n";
+    "Says why the device is, or is not, being updated, or how the rollout stands and by which rule.\n"
+    "DEVICE is its id or its device_code.\n";
 
 struct explainer {
     struct database database;
     struct services services;
     struct runtime runtime;
     PGresult *result; /* of the last statement */
-    const char *device;
-    bool json, unknown;
+    const char *name; /* of the device, or the id of the rollout */
+    bool rollout, json, unknown;
 };
 
 static const PGresult *query(void *arg, const struct pg_statement *statement, size_t count,
@@ -44,14 +47,14 @@ static int explain(lua_State *L)
     struct explainer *explainer = lua_touserdata(L, 1);
     lua_getglobal(L, "db");
     lua_getfield(L, -1, "one");
-    lua_pushliteral(L, "device_named");
-    lua_pushstring(L, explainer->device);
+    lua_pushstring(L, explainer->rollout ? "rollout_by_id" : "device_named");
+    lua_pushstring(L, explainer->name);
     lua_call(L, 2, 1);
     if (lua_isnil(L, -1)) {
         explainer->unknown = true;
         return 0;
     }
-    generation_require(L, "lib.explain_device");
+    generation_require(L, explainer->rollout ? "lib.explain_rollout" : "lib.explain_device");
     lua_pushvalue(L, -2);
     lua_call(L, 1, 1);
     if (explainer->json) {
@@ -91,7 +94,7 @@ static int run(struct explainer *explainer)
     if (generation != NULL && generation_call(generation, explain, explainer, "explain", &problems))
         code = explainer->unknown ? CLI_PROBLEM : CLI_FINE;
     if (explainer->unknown)
-        error = x_printf("there is no device %s", explainer->device);
+        error = x_printf("there is no %s %s", explainer->rollout ? "rollout" : "device", explainer->name);
     for (size_t i = 0; i < problems.count; i++)
         fprintf(stderr, "otad explain: %s:%d: %s\n", problems.list[i].file, problems.list[i].line,
                 problems.list[i].message);
@@ -112,28 +115,35 @@ static int run(struct explainer *explainer)
 int cli_explain(int argc, char **argv)
 {
     static const struct option options[] = {{"json", no_argument, NULL, 'j'},
+                                            {"rollout", no_argument, NULL, 'r'},
                                             {"help", no_argument, NULL, 'h'},
                                             {0}};
     struct explainer explainer = {0};
     int option;
     optind = 0;
     opterr = 0;
-    while ((option = getopt_long(argc, argv, "jh", options, NULL)) != -1) {
+    while ((option = getopt_long(argc, argv, "jrh", options, NULL)) != -1) {
         if (option == 'h') {
             fputs(usage, stdout);
             return CLI_FINE;
         }
-        if (option != 'j') {
+        if (option != 'j' && option != 'r') {
             fprintf(stderr, "otad explain: %s is not an option\n%s", argv[optind - 1], usage);
             return CLI_USAGE;
         }
-        explainer.json = true;
+        explainer.json |= option == 'j';
+        explainer.rollout |= option == 'r';
     }
     if (argc - optind != 1) {
         fputs(usage, stderr);
         return CLI_USAGE;
     }
-    explainer.device = argv[optind];
+    explainer.name = argv[optind];
+    if (explainer.rollout && (strspn(explainer.name, "0123456789") != strlen(explainer.name) ||
+                              strlen(explainer.name) == 0 || strlen(explainer.name) > 9)) {
+        fprintf(stderr, "otad explain: %s is not the id of a rollout\n", explainer.name);
+        return CLI_USAGE;
+    }
     if (!database_open(&explainer.database, "explain"))
         return CLI_PROBLEM;
     int code = run(&explainer);

@@ -1,7 +1,7 @@
 -- Why a device is, or is not, being updated: by its own updates, and by every rollout.
 
 local explain = require "lib.explain"
-local explain_rollout = require "lib.explain_rollout"
+local explain_member = require "lib.explain_member"
 
 local SHOWN = json.record("device_id", "updating", "explanation", "update", "rollouts")
 
@@ -12,7 +12,7 @@ return function(device)
   local offer = current and db.one("update_offer", device.id)
   local rollouts, words = {}, { explain(device, last, offer) }
   for i, row in ipairs(db.all("rollouts_of_device", device.id)) do
-    rollouts[i] = explain_rollout(row)
+    rollouts[i] = explain_member(row)
     words[#words + 1] = rollouts[i].explanation
   end
   return SHOWN {

@@ -1,144 +1,66 @@
--- Says in words what a rollout makes of a device: the rule and its line, what it saw, when it is asked again, and what
--- an operator can do.
+-- Says in words how a rollout stands: what it does, what it waits for, by which rule, and what an operator can do.
 
+local rule = require "lib.rule"
 local when = require "lib.when"
 
-local STATES = {
-  running = "is running", paused = "is paused", rolling_back = "is being rolled back", completed = "is completed",
-  aborted = "was aborted", rolled_back = "was rolled back",
+local UNDER_WAY = { "pending", "offered", "downloading", "installing" }
+local ENDED = { "succeeded", "vanished", "failed", "rolled_back", "rejected", "timed_out", "cancelled", "skipped" }
+local CAN = {
+  running = "POST /rollouts/:id/pause stops it for now.",
+  paused = "POST /rollouts/:id/resume goes on; /rollback brings the updated devices back; /abort leaves them as they are.",
+  rolling_back = "POST /rollouts/:id/abort stops that.",
+  completed = "POST /rollouts/:id/rollback brings the updated devices back.",
+  aborted = "POST /rollouts/:id/rollback brings the updated devices back.",
 }
 
--- Why the target does not name the device: words, or nil.
-local function not_named(row)
-  local target = row.target
-  if target.chip and row.chip ~= target.chip then
-    return ("it wants the chip %s, and the device is %s"):format(target.chip, row.chip or "of unknown chip")
-  end
-  for name, value in pairs(target.tags or {}) do
-    local own = row.tags[name]
-    if own ~= value then
-      return ("it wants the tag %s = %s, and the device has %s"):format(name, value, own or "no such tag")
+local function sum(counts, states)
+  local n, parts = 0, {}
+  for _, state in ipairs(states) do
+    if counts[state] then
+      n = n + counts[state]
+      parts[#parts + 1] = ("%d %s"):format(counts[state], (state:gsub("_", " ")))
     end
   end
-  if target.versions then
-    return ("it wants the versions %s, and the device runs %s"):format(
-      table.concat(target.versions, ", "), row.firmware_version or "a version it has not told")
-  end
-  return "it is not among the devices that the target names"
+  return n, parts
 end
 
-local function number(value)
-  return math.type(value) == "float" and ("%g"):format(value) or tostring(value)
+local function progress(standing)
+  local counts = standing.counts or {}
+  local ended, how = sum(counts, ENDED)
+  local under_way, waiting = sum(counts, UNDER_WAY), (counts.waiting or 0) + (counts.held or 0)
+  return ("Of its devices so far, %d are done%s, %d under way, and %d wait%s."):format(ended,
+    #how > 0 and " (" .. table.concat(how, ", ") .. ")" or "", under_way, waiting,
+    counts.held and (", %d of them held back by the policy"):format(counts.held) or "")
 end
 
--- What the policy saw of the device when it decided.
-local function saw(row)
-  local device = row.inputs and row.inputs.device
-  if not device then return nil end
-  local parts = { device.online and "online" or "offline", "version " .. (device.firmware_version or "unknown") }
-  local names = {}
-  for name in pairs(device.telemetry or {}) do names[#names + 1] = name end
-  table.sort(names)
-  for i = 1, math.min(#names, 8) do
-    local value = device.telemetry[names[i]]
-    if type(value) ~= "table" then parts[#parts + 1] = names[i] .. " " .. number(value) end
-  end
-  return "It saw the device " .. table.concat(parts, ", ") .. "."
+local function verdict(row, standing)
+  standing.policy = row.policy
+  local by = standing.line and rule(standing) or "the rule of the server, for the policy has no `advance`"
+  return ('The last verdict on the stage is "%s", by %s.%s'):format(standing.verdict, by,
+    standing.asked > 1 and (" It was given %d times in a row."):format(standing.asked) or "")
 end
 
--- The rule that gave the verdict: `policy canary, line 16: return "offer"`.
-local function rule(row)
-  if not row.line then return "policy " .. row.policy end
-  return ("policy %s, %sline %d%s"):format(row.policy, row.file and row.file .. " " or "", row.line,
-    row.code and row.code ~= "" and ": `" .. row.code .. "`" or "")
-end
+local SHOWN = json.record("rollout_id", "name", "state", "explanation")
 
-local function because(row) return row.reason and (' It said "%s".'):format(row.reason) or "" end
-
-local function next_time(row)
-  if row.rollout_state ~= "running" then return nil end
-  return row.ask_at and ("It is asked again at %s."):format(when.words(row.ask_at))
-end
-
-local SAY = {}
-
-function SAY.waiting(row)
-  if row.early then return ("The rollout begins at %s."):format(when.words(row.starts_at)) end
-  if row.stage < 0 then return "The rollout is about to begin." end
-  if not row.in_stage then
-    local stage = row.plan.stages[row.stage + 1]
-    return ('The device is not in the share of the stage "%s" (%g %%): its turn comes with a later stage.'):format(
-      stage.name, stage.share * 100)
-  end
-  return "The device waits for its turn: rate and concurrency of the policy allow no more offers at the moment."
-end
-
-function SAY.held(row)
-  local by = row.line and ("It is held back by %s.%s"):format(rule(row), because(row))
-    or ("The device is held back: %s."):format(row.reason or "no reason was given")
-  return by, row.asked > 1 and ("It has said so %d times since %s."):format(row.asked, when.words(row.since)) or nil, saw(row),
-    next_time(row), "To have it updated all the same: POST /devices/:id/update, or change the policy."
-end
-
-function SAY.skipped(row)
-  return ("It is left out by %s.%s"):format(rule(row), because(row)), saw(row),
-    "It is not asked again in this rollout; POST /devices/:id/update updates it all the same."
-end
-
-function SAY.excluded(row)
-  return ("The rollout leaves the device out: it %s."):format(row.reason or "does not fit"),
-    "It comes in by itself should that change."
-end
-
-local function offered(row)
-  return ("It was offered by %s.%s"):format(rule(row), row.verdict == "offer" and because(row) or "")
-end
-
-local function under_way(row)
-  return offered(row), saw(row),
-    row.asleep and "The offer waits: the device is offline." or "The update is under way."
-end
-SAY.pending, SAY.offered, SAY.downloading, SAY.installing = under_way, under_way, under_way, under_way
-
-local function badly(row)
-  return ("The update ended badly at attempt %d: %s."):format(row.attempts, row.reason or "no reason was given"),
-    row.ask_at and ("It is tried again at %s."):format(when.words(row.ask_at))
-    or "It is not tried again in this rollout; POST /devices/:id/update tries once more."
-end
-SAY.failed, SAY.timed_out, SAY.rejected = badly, badly, badly
-
-function SAY.rolled_back(row)
-  return ("The device is back on what it ran before: %s."):format(row.reason or "the new image did not come up")
-end
-
-function SAY.succeeded(row) return "The device was updated by it.", offered(row), saw(row) end
-
-function SAY.vanished() return "The device was updated by it and has been silent since; that counts as a failure." end
-
-function SAY.cancelled(row) return ("Its update was cancelled: %s."):format(row.reason or "on request") end
-
-local SHOWN = json.record("rollout_id", "name", "rollout_state", "state", "explanation", "verdict", "reason", "policy",
-  "revision", "line", "file", "asked", "since", "ask_at", "inputs")
-
--- row: of rollouts_of_device
+-- row: of rollout_by_id
 return function(row)
-  local words = { ("Rollout %d (%s) to version %s %s%s."):format(row.id, row.name, row.firmware.version,
-    STATES[row.rollout_state],
-    row.rollout_state == "paused" and row.rollout_reason and ": " .. row.rollout_reason or "") }
-  if row.rollout_state == "paused" then words[2] = "Nothing is offered until it is resumed (POST /rollouts/:id/resume)." end
-  if row.state then
-    local said = table.pack(SAY[row.state](row))
-    for i = 1, said.n do
-      local sentence = said[i]
-      if type(sentence) == "string" then words[#words + 1] = sentence end
+  local standing = db.one("rollout_standing", row.id)
+  local stage = row.plan.stages[row.stage + 1]
+  local words = {}
+  local function say(text, ...) words[#words + 1] = text and text:format(...) end
+  say("Rollout %d (%s) to version %s is %s%s.", row.id, row.name, row.firmware.version, (row.state:gsub("_", " ")),
+    row.state ~= "running" and row.reason and ": " .. row.reason or "")
+  if stage then
+    say('It is in stage "%s", %d of %d (%g %% of the devices), since %s.', stage.name, row.stage + 1, #row.plan.stages,
+      stage.share * 100, when.words(row.stage_entered_at))
+    say("%s", progress(standing))
+    say(standing.verdict and "%s", standing.verdict and verdict(row, standing))
+    if row.state == "running" and standing.soaking then
+      say("The stage is watched until %s.", when.words(standing.soaked_at))
     end
-  else
-    words[#words + 1] = ("It does not concern the device: %s."):format(not_named(row))
+  elseif row.state == "running" then
+    say(standing.early and "It begins at %s." or "It is about to begin.", when.words(row.starts_at))
   end
-  return SHOWN {
-    rollout_id = row.id, name = row.name, rollout_state = row.rollout_state, state = row.state or "untargeted",
-    verdict = row.verdict, reason = row.reason, policy = row.policy, revision = row.revision, line = row.line, file = row.file,
-    asked = row.asked, since = row.since, ask_at = row.ask_at, inputs = row.inputs,
-    explanation = table.concat(words, " "),
-  }
+  say(CAN[row.state])
+  return SHOWN { rollout_id = row.id, name = row.name, state = row.state, explanation = table.concat(words, " ") }
 end

@@ -1,5 +1,6 @@
 -- Rollouts: make, watch, steer. What drives them is lib/rollout_driver; what decides is a policy.
 
+local explain = require "lib.explain_rollout"
 local page = require "lib.page"
 local policy = require "lib.policy_source"
 local rollout = require "lib.rollout"
@@ -41,6 +42,7 @@ local function get(req)
   local shown = rollout.shown(row)
   shown.excluded = json.array(db.all("rollout_excluded", row.id))
   shown.plan = row.plan
+  shown.explanation = explain(row).explanation
   return 200, shown
 end
 

@@ -62,6 +62,7 @@ create table rollouts (
   reason            text,                         -- of the last decision or request
   verdict           text,                         -- the last of the stage, and how often it was given in a row
   verdict_line      int,
+  verdict_file      text,                         -- of that line, where it is not the policy's own
   verdict_count     int not null default 0,
   control           jsonb not null default '{}',  -- how updated devices do against those not yet updated
   control_at        timestamptz,

@@ -321,7 +321,8 @@ with mine as (
   select id, (verdict, verdict_line, revision) is not distinct from ($5::text, $7::int, $9::text) as alike from was
 ), written as (
   update rollouts r
-  set verdict = $5::text, verdict_line = $7::int, verdict_count = case when same.alike then r.verdict_count + 1 else 1 end,
+  set verdict = $5::text, verdict_line = $7::int, verdict_file = $12::text,
+      verdict_count = case when same.alike then r.verdict_count + 1 else 1 end,
       revision = $9::text, reason = $6::text, state = $11::text, updated_at = now()
   from same where r.id = same.id
 )

@@ -38,6 +38,19 @@ select r.id, r.name, r.state, r.policy, r.revision, r.firmware, r.target, r.para
          (select state, sum(n) as n from rollout_counts c where c.rollout_id = r.id group by state) s) as counts
 from rollouts r where r.id = $1::int;
 
+-- name: rollout_standing read
+-- How the stage of rollout $1 stands: the last verdict, the rule that gave it, and how many of its devices are in what
+-- state.
+select r.starts_at > now() as early, r.verdict, r.verdict_line as line, r.verdict_file as file, r.verdict_count as asked,
+       r.stage_entered_at + (r.plan->'stages'->r.stage->>'soak')::float8 * interval '1 second' as soaked_at,
+       now() < r.stage_entered_at + (r.plan->'stages'->r.stage->>'soak')::float8 * interval '1 second' as soaking,
+       (select btrim(split_part(source, chr(10), r.verdict_line)) from policy_revisions v
+        where v.policy = r.policy and v.revision = r.revision and r.verdict_line > 0 and r.verdict_file is null) as code,
+       (select jsonb_object_agg(state, n) from
+         (select state, sum(n) as n from rollout_counts c
+          where c.rollout_id = r.id and in_stage and n > 0 group by state) s) as counts
+from rollouts r where r.id = $1::int;
+
 -- name: rollouts_list read
 -- $1: before this id  $2: how many  $3: state or null
 select r.id, r.name, r.state, r.policy, r.revision, r.firmware, r.target, r.params, r.priority, r.plan, r.stage,

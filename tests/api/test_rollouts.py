@@ -192,6 +192,12 @@ def test_explain_tells_the_rule_its_line_and_what_it_saw(otad, operator, fleet):
     assert found["explanation"] in said
     assert json.loads(otad.cli("explain", "--json", devices[0].device_code).stdout)["device_id"] == devices[0].id
     assert otad.cli("explain", "no-such", check=False).returncode == 1
+    answer = operator.client.get(f"/rollouts/{made['id']}").json()["explanation"]
+    assert answer in otad.cli("explain", "--rollout", made["id"]).stdout
+    for words in ("is running", "1 of them held back", "the rule of the server"):
+        assert words in answer, answer
+    assert otad.cli("explain", "--rollout", "999999999", check=False).returncode == 1
+    assert otad.cli("explain", "--rollout", "first", check=False).returncode == 2
     other = Device(devices[0].system, operator, tags={"test": "another"})
     answer = operator.client.get(f"/devices/{other.id}/explain").json()
     found = next(r for r in answer["rollouts"] if r["rollout_id"] == made["id"])

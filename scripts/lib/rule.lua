@@ -1,0 +1,8 @@
+-- The rule of a policy that gave a verdict, in words: `policy canary, line 16: return "offer"`.
+
+-- row: policy, and line, file and code where known
+return function(row)
+  if not row.line then return "policy " .. row.policy end
+  return ("policy %s, %sline %d%s"):format(row.policy, row.file and row.file .. " " or "", row.line,
+    row.code and row.code ~= "" and ": `" .. row.code .. "`" or "")
+end
