@@ -9,8 +9,9 @@ import threading
 import time
 
 import pytest
-from broker import Broker, Mosquitto, free_port, wait_until
+from broker import Broker, Mosquitto, wait_until
 from mqtt_client import Client
+from ports import free_port
 
 REDIS_TRUSTED_AFTER = 1 + 5  # redis_ttl and the margin of plugins/mosquitto/shared.h, seconds
 

@@ -9,7 +9,8 @@ import pytest
 
 from accounts import PASSWORD
 from devices import wait_for
-from system import PROGRAM, ROOT, free_ports
+from ports import free_ports
+from system import PROGRAM, ROOT
 from test_firmware import stored
 from test_updates import newest, started
 

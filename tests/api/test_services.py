@@ -14,8 +14,9 @@ import pytest
 
 from accounts import PASSWORD
 from devices import wait_for
+from ports import free_ports
 from services import Server, Services, otad
-from system import System, free_ports
+from system import System
 
 
 @pytest.fixture(scope="module")

@@ -18,16 +18,12 @@ import subprocess
 import tempfile
 import time
 
+from ports import free_port
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("OTAD_BUILD", ROOT / "build"))
 PG_BIN = pathlib.Path("/usr/lib/postgresql/15/bin")
 SERVICE_USER = "postgres"
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 def wait_until(condition, timeout=10.0, what="condition"):

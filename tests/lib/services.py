@@ -13,7 +13,8 @@ import tempfile
 
 import httpx
 from broker import SERVICE_USER, Mosquitto, Postgres, Redis, as_service_user, listening, wait_until
-from system import COMPLAINT, FOREIGN, PROGRAM, ROOT, free_ports
+from ports import free_ports
+from system import COMPLAINT, FOREIGN, PROGRAM, ROOT
 
 
 class GuardedPostgres(Postgres):

@@ -6,14 +6,14 @@ The build directory is that of OTAD_BUILD, as for conf/up itself.
 import fcntl
 import os
 import pathlib
-import random
 import re
 import shutil
-import socket
 import subprocess
 import tempfile
 
 import httpx
+
+from ports import free_ports
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("OTAD_BUILD") or ROOT / "build").resolve()
@@ -22,23 +22,6 @@ PORTS = ("HTTP", "HTTPS", "MQTT", "MQTTS", "MQTT_WS", "PG", "REDIS")
 COMPLAINT = re.compile(r"(ERROR|WARNING|SUMMARY): \w*Sanitizer|runtime error:|LeakSanitizer")
 # Not to be taken over from the tester's own shell.
 FOREIGN = re.compile(r"^(OTAD_(?!BUILD$).*|DATABASE_URL|REDIS_URL|MQTT_URL|PORT)(_FILE)?$")
-
-
-def free_ports(count):
-    """Ports nobody listens on, below the range that outgoing connections take theirs from."""
-    found, sockets = [], []
-    while len(found) < count:
-        port = random.randrange(15000, 32000)
-        s = socket.socket()
-        try:
-            s.bind(("0.0.0.0", port))
-            found.append(port)
-            sockets.append(s)
-        except OSError:
-            s.close()
-    for s in sockets:
-        s.close()
-    return found
 
 
 def linked_with(binary, library):

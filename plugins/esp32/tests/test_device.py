@@ -4,6 +4,7 @@ Run: python3 -m pytest plugins/esp32/tests   (OTAD_DEVICE names the program, def
 """
 
 import base64
+import contextlib
 import ctypes
 import ctypes.util
 import hashlib
@@ -13,14 +14,20 @@ import os
 import pathlib
 import queue
 import re
+import secrets
 import socket
 import ssl
 import subprocess
+import sys
 import threading
 import time
 
 import paho.mqtt.client
 import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[3] / "tests" / "lib"))
+
+from ports import free_port  # noqa: E402
 
 DEVICE = os.environ.get("OTAD_DEVICE", str(pathlib.Path(__file__).parents[3] / "build" / "otad-device"))
 SIZE = 400_000
@@ -53,10 +60,7 @@ def image(version, seed, secure_version=0):
 OLD, NEW = image("1.2.0", 1), image("dd8478c", 2)
 
 
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+NEW_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
 
 
 def openssl(folder, *arguments):
@@ -85,15 +89,15 @@ class Files(http.server.BaseHTTPRequestHandler):
 
 
 class Place:
-    """A broker, a file server and the keys; one device with id 42."""
+    """A broker, a file server and the keys; one device with id 42, and a client that hears what it says."""
 
     def __init__(self, folder):
         self.folder = folder
         self.manifest_key, self.release_key = Key(), Key()
         self.mqtts, self.mqtt = free_port(), free_port()
-        openssl(folder, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "ca.pem", "-subj",
+        openssl(folder, "req", "-x509", *NEW_KEY, "-keyout", "ca.key", "-out", "ca.pem", "-subj",
                 "/CN=test ca", "-days", "2")
-        openssl(folder, "req", "-newkey", "rsa:2048", "-nodes", "-keyout", "server.key", "-out", "server.csr", "-subj",
+        openssl(folder, "req", *NEW_KEY, "-keyout", "server.key", "-out", "server.csr", "-subj",
                 "/CN=localhost")
         (folder / "ext").write_text("subjectAltName=DNS:localhost\n")
         openssl(folder, "x509", "-req", "-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-out",
@@ -105,32 +109,43 @@ class Place:
             f"per_listener_settings false\npassword_file {folder}/passwords\nallow_anonymous false\nuser root\n"
             f"listener {self.mqtt} 127.0.0.1\nlistener {self.mqtts} 127.0.0.1\ncertfile {folder}/server.pem\n"
             f"keyfile {folder}/server.key\n")
-        self.broker = subprocess.Popen(["/usr/sbin/mosquitto", "-c", str(folder / "mosquitto.conf")],
-                                       stderr=subprocess.DEVNULL)
+        self.start_broker()
         self.http = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Files)
         self.http.body, self.http.requests = NEW, []
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         tls.load_cert_chain(folder / "server.pem", folder / "server.key")
         self.http.socket = tls.wrap_socket(self.http.socket, server_side=True)
-        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+        threading.Thread(target=self.http.serve_forever, args=(0.05,), daemon=True).start()
         self.messages = queue.Queue()
+        self.marks = queue.Queue()
         self.seen = []
         self.client = paho.mqtt.client.Client()
         self.client.username_pw_set("server", "secret")
-        self.client.on_connect = lambda c, u, f, code: c.subscribe([("device/42/status", 1), ("device/42/logs", 1)])
+        self.client.on_connect = lambda c, u, f, code: c.subscribe([(f"device/42/{topic}", 1) for topic in
+                                                                            ("status", "logs", "mark")])
         self.client.on_message = self.on_message
         self.clears = False  # the offer, as soon as it is confirmed
-        for _ in range(100):
-            try:
-                self.client.connect("127.0.0.1", self.mqtt)
-                break
-            except OSError:
-                time.sleep(0.05)
+        self.client.reconnect_delay_set(0.2, 0.2)
+        self.client.connect("127.0.0.1", self.mqtt)
         self.client.loop_start()
         self.register()
         (folder / "old.bin").write_bytes(OLD)
 
+    def start_broker(self):
+        self.broker = subprocess.Popen(["/usr/sbin/mosquitto", "-c", str(self.folder / "mosquitto.conf")],
+                                       stderr=subprocess.DEVNULL)
+        for _ in range(600):
+            with socket.socket() as s:
+                if s.connect_ex(("127.0.0.1", self.mqtt)) == 0:
+                    return
+            assert self.broker.poll() is None, "Mosquitto does not start"
+            time.sleep(0.05)
+        raise AssertionError("Mosquitto does not listen")
+
     def on_message(self, client, userdata, message):
+        if message.topic.endswith("/mark"):
+            self.marks.put(message.payload.decode())
+            return
         self.messages.put((message.topic, message.payload))
         if self.clears and b'"state":"confirmed"' in message.payload:
             client.publish("device/42/ota", "", 1, retain=True)
@@ -146,6 +161,7 @@ class Place:
                      "release": [base64.b64encode(self.release_key.public).decode()]}}))
 
     def close(self):
+        self.client.disconnect()
         self.client.loop_stop()
         self.broker.terminate()
         self.broker.wait()
@@ -171,20 +187,36 @@ class Place:
         return [DEVICE, "--config", str(self.folder / "registration.json"), "--state", str(self.folder / "state"),
                 "--initial", str(self.folder / "old.bin"), "--backoff", "100ms", *arguments]
 
-    def run(self, *arguments, timeout=60):
+    def run(self, *arguments, timeout=120):
         return subprocess.run(self.device(*arguments), capture_output=True, text=True, timeout=timeout)
 
-    def statuses(self):
-        """What the device has published to its status topic since the last call."""
-        time.sleep(0.3)
-        found = []
-        while not self.messages.empty():
-            topic, payload = self.messages.get()
-            if topic.endswith("/status"):
-                found.append(json.loads(payload))
-            else:
-                self.seen.append(json.loads(payload)["message"])
-        return found
+    def hear(self):
+        """Waits for what the broker has been told by now."""
+        mark, end = secrets.token_hex(8), time.monotonic() + 60
+        while True:  # again, for a broker that was away forgets
+            self.client.publish("device/42/mark", mark, 1)
+            with contextlib.suppress(queue.Empty):
+                while self.marks.get(timeout=2) != mark:
+                    pass
+                return
+            assert time.monotonic() < end, "the broker does not answer"
+
+    def statuses(self, until=lambda found: found and found[-1]["status"] == "offline"):
+        """What the device has published to its status topic since the last call, once until(that) holds; a device that
+        ended said that it is offline, or its will does."""
+        found, end = [], time.monotonic() + 60
+        while True:
+            self.hear()
+            while not self.messages.empty():
+                topic, payload = self.messages.get()
+                if topic.endswith("/status"):
+                    found.append(json.loads(payload))
+                else:
+                    self.seen.append(json.loads(payload)["message"])
+            if until(found):
+                return found
+            assert time.monotonic() < end, found
+            time.sleep(0.05)
 
 
 @pytest.fixture
@@ -215,15 +247,13 @@ def test_repeats_until_cleared(place):
     assert place.run("--exit-when-confirmed").returncode == 0
     place.statuses()
     with subprocess.Popen(place.device("--heartbeat", "1s"), stdout=subprocess.DEVNULL) as device:
-        time.sleep(2.5)
-        before = place.statuses()
+        before = place.statuses(lambda found: len(found) >= 2)
         place.publish("")
-        time.sleep(1)
-        after = place.statuses()
+        after = place.statuses(lambda found: found and "ota" not in found[-1])
         device.terminate()
-        assert device.wait(10) == 0
-    assert len(before) >= 2 and all(s["ota"]["state"] == "confirmed" for s in before)
-    assert after and "ota" not in after[-1] and after[-1]["firmware_version"] == "1.3.0"
+        assert device.wait(60) == 0
+    assert all(s["ota"]["state"] == "confirmed" for s in before)
+    assert after[-1]["firmware_version"] == "1.3.0"
 
 
 def test_goodbye_is_the_last_word(place):
@@ -250,7 +280,7 @@ def test_the_rate_is_kept_from_the_first_byte(place):
     began = time.monotonic()
     done = place.run("--max-rate", str(SIZE // 4), "--exit-when-confirmed")
     assert done.returncode == 0, done.stdout
-    assert 3.9 < time.monotonic() - began < 12
+    assert time.monotonic() - began > 3.9
 
 
 def test_crash_after_boot_rolls_back(place):
@@ -302,7 +332,7 @@ def test_rollback_action(place):
 
 
 def other_certificate(place, name):
-    openssl(place.folder, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "other.key", "-out", "other.pem",
+    openssl(place.folder, "req", "-x509", *NEW_KEY, "-keyout", "other.key", "-out", "other.pem",
             "-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}", "-days", "2")
     return (place.folder / "other.pem").read_text()
 
@@ -316,12 +346,17 @@ def test_a_broker_that_is_not_the_one_meant_is_refused(place, wrong):
         place.register(ca={"ca": other_certificate(place, "test ca"), "garbage": "no certificate", "none": None}[wrong])
     place.offer(17)
     with subprocess.Popen(place.device("--connect-limit", "1s"), stdout=subprocess.PIPE, text=True) as device:
-        time.sleep(2.5)
-        device.terminate()
-        said = [line.split(": ", 1)[1].strip() for line in device.stdout]
+        limit = threading.Timer(60, device.kill)
+        limit.start()
+        said = []
+        for line in device.stdout:
+            said.append(line.split(": ", 1)[1].strip())
+            if said[-1].startswith("mqtt: "):
+                device.terminate()
+        limit.cancel()
+    assert any(line.startswith("mqtt: ") for line in said)
     assert "connected" not in said and "offer received" not in said
-    assert sum(line.startswith("mqtt: ") for line in said) >= 1
-    assert place.statuses() == []
+    assert place.statuses(lambda found: True) == []
 
 
 def test_a_broker_that_never_answers_the_subscription_is_left(place):
@@ -329,7 +364,7 @@ def test_a_broker_that_never_answers_the_subscription_is_left(place):
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
-        listener.settimeout(10)
+        listener.settimeout(60)
         place.register(host="127.0.0.1", port=listener.getsockname()[1], tls=False)
         with subprocess.Popen(place.device("--connect-limit", "500ms"), stdout=subprocess.PIPE, text=True) as device:
             open_ones = []
@@ -343,7 +378,7 @@ def test_a_broker_that_never_answers_the_subscription_is_left(place):
                 device.terminate()
                 for connection in open_ones:
                     connection.close()
-            assert device.wait(20) == 0
+            assert device.wait(60) == 0
             assert "connected" not in [line.split(": ", 1)[1].strip() for line in device.stdout]
 
 
@@ -361,7 +396,7 @@ def test_foreign_certificate_of_the_file_server(place):
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(place.folder / "other.pem", place.folder / "other.key")
     other.socket = tls.wrap_socket(other.socket, server_side=True)
-    threading.Thread(target=other.serve_forever, daemon=True).start()
+    threading.Thread(target=other.serve_forever, args=(0.05,), daemon=True).start()
     place.offer(17, url=f"https://localhost:{other.server_port}/ota/x")
     assert place.run("--exit-when-confirmed", "--retries", "1").returncode == 1
     assert "certificate" in place.statuses()[-2]["ota"]["error"]
@@ -372,17 +407,14 @@ def test_foreign_certificate_of_the_file_server(place):
 def test_broker_restart(place):
     with subprocess.Popen(place.device("--exit-when-confirmed", "--heartbeat", "1s"), stdout=subprocess.PIPE,
                           text=True) as device:
-        time.sleep(1.5)
+        first = place.statuses(lambda found: found)[-1]["session"]
         place.broker.terminate()
         place.broker.wait()
         time.sleep(1)
-        place.broker = subprocess.Popen(["/usr/sbin/mosquitto", "-c", str(place.folder / "mosquitto.conf")],
-                                        stderr=subprocess.DEVNULL)
-        time.sleep(3)  # both clients are back by then
+        place.start_broker()
+        place.statuses(lambda found: any(s["session"] != first for s in found))  # a new one each connection
         place.offer(17)
         assert device.wait(60) == 0
-    sessions = {s["session"] for s in place.statuses()}
-    assert len(sessions) >= 2  # a new one each connection
 
 
 def test_usage():
