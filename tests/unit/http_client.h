@@ -29,7 +29,7 @@ static inline int client_dial(uint16_t port, const char *bytes, size_t len)
 static inline size_t client_take(struct worker *worker, int fd, char *text, size_t size)
 {
     size_t len = 0;
-    for (uint64_t end = clock_ms() + 5000;;) {
+    for (uint64_t end = clock_ms() + 30000;;) {
         ssize_t n = recv(fd, text + len, size - 1 - len, MSG_DONTWAIT);
         if (n > 0)
             len += (size_t)n;

@@ -241,7 +241,7 @@ static void test_timeout(void **state)
     ask(&neighbour, "two", "1", NULL);
     bad(&slow, pg_timeout, "");
     good(&neighbour, "2");
-    assert_in_range(clock_ms() - began, 190, 1500);
+    assert_in_range(clock_ms() - began, 190, 9000);
 }
 
 /* A server that does not keep its statement_timeout: the connection is given up. */
@@ -252,11 +252,11 @@ static void test_overdue(void **state)
     open_pg(1, 0, 200);
     run("no_timeout", NULL, NULL);
     uint64_t began = clock_ms();
-    ask(&slow, "sleep_write", "3", NULL);
+    ask(&slow, "sleep_write", "30", NULL);
     ask(&behind, "put", "1", "x");
     bad(&slow, pg_timeout, "");
     bad(&behind, pg_unavailable, "");
-    assert_in_range(clock_ms() - began, 600, 2500);
+    assert_in_range(clock_ms() - began, 600, 15000);
     assert_false(pg_ready(pg));
     ask(&next, "two", "1", NULL);
     bad(&next, pg_unavailable, "");
@@ -276,7 +276,7 @@ static void test_large_values(void **state)
     memset(text, 'x', LARGE);
     text[LARGE] = '\0';
     snprintf(len, sizeof(len), "%d", LARGE);
-    open_pg(1, 0, 5000);
+    open_pg(1, 0, 60000);
     ask(&call, "large", text, NULL);
     ask(&small, "two", "1", NULL);
     good(&call, len);
@@ -327,15 +327,15 @@ static void test_stop_and_start(void **state)
     static const int how[] = {SIGINT, SIGQUIT};
     for (int i = 0; i < 2; i++) {
         struct call flight[5], later;
-        open_pg(2, 0, 5000);
+        open_pg(2, 0, 20000);
         for (int j = 0; j < 5; j++)
-            ask(&flight[j], j == 4 ? "two" : "sleep_write", "5", NULL);
+            ask(&flight[j], j == 4 ? "two" : "sleep_write", "20", NULL);
         loop_for(worker, turn, NULL, 100);
         postgres_stop(server, how[i]);
         uint64_t began = clock_ms();
         for (int j = 0; j < 5; j++)
             bad(&flight[j], pg_unavailable, "");
-        assert_true(clock_ms() - began < 2000);
+        assert_true(clock_ms() - began < 15000);
         loop_for(worker, turn, NULL, 300);
         ask(&later, "two", "1", NULL);
         bad(&later, pg_unavailable, "");

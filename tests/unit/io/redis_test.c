@@ -141,7 +141,7 @@ static void test_commands(void **state)
     open_redis("", "/3");
     ask(&call, "PING", NULL, NULL); /* not there yet */
     expect(&call, redis_unavailable, "");
-    assert_true(becomes_ready(5000));
+    assert_true(becomes_ready(20000));
     ask(&call, "SET", "a", "some thing");
     expect(&call, NULL, "OK");
     ask(&call, "GET", "a", NULL);
@@ -166,7 +166,7 @@ static void test_stop_and_start(void **state)
     struct call flight, call;
     start_server("");
     open_redis("", "");
-    assert_true(becomes_ready(5000));
+    assert_true(becomes_ready(20000));
     ask(&flight, "BLPOP", "nothing", "0");
     loop_for(worker, NULL, NULL, 50);
     stop_server(SIGKILL);
@@ -176,7 +176,7 @@ static void test_stop_and_start(void **state)
     assert_false(redis_ready(redis));
     loop_for(worker, NULL, NULL, 300);
     start_server("");
-    assert_true(becomes_ready(5000));
+    assert_true(becomes_ready(20000));
     ask(&call, "PING", NULL, NULL);
     expect(&call, NULL, "PONG");
     assert_int_equal(flight.answers, 1);
@@ -204,19 +204,19 @@ static void test_a_stopped_server(void **state)
     struct call calls[3], call;
     start_server("");
     open_redis("", "");
-    assert_true(becomes_ready(5000));
+    assert_true(becomes_ready(20000));
     kill(server, SIGSTOP);
     uint64_t began = clock_ms();
     for (int i = 0; i < 3; i++)
         ask(&calls[i], "PING", NULL, NULL);
     for (int i = 0; i < 3; i++)
         expect(&calls[i], redis_unavailable, "");
-    assert_in_range(clock_ms() - began, 900, 2000);
+    assert_in_range(clock_ms() - began, 900, 10000);
     assert_false(redis_ready(redis));
     loop_for(worker, NULL, NULL, 2100); /* connects, as far as the kernel goes, and gives up again */
     assert_false(redis_ready(redis));
     kill(server, SIGCONT);
-    assert_true(becomes_ready(5000));
+    assert_true(becomes_ready(20000));
     ask(&call, "PING", NULL, NULL);
     expect(&call, NULL, "PONG");
     loop_for(worker, NULL, NULL, 100);
@@ -224,7 +224,7 @@ static void test_a_stopped_server(void **state)
     loop_for(worker, NULL, NULL, 2700);
     assert_false(redis_ready(redis));
     kill(server, SIGCONT);
-    assert_true(becomes_ready(5000));
+    assert_true(becomes_ready(20000));
 }
 
 static void test_passwords(void **state)
@@ -272,7 +272,7 @@ static void test_the_end(void **state)
     const char *const ping = "PING";
     start_server("");
     open_redis("", "");
-    assert_true(becomes_ready(5000));
+    assert_true(becomes_ready(20000));
     ask(&waiting, "BLPOP", "nothing", "0");
     redis_command(redis, 1, &ping, &(size_t){4}, on_stubborn, &stubborn);
     redis_free(redis);

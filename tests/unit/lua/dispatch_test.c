@@ -325,7 +325,7 @@ static void test_odd_problems(void **state)
     uint64_t began = clock_ms();
     ((struct lab *)*state)->runtime.watch.limit = 200;
     get("/do/failendless", 500, "A script failed");
-    assert_in_range(clock_ms() - began, 190, 2500);
+    assert_in_range(clock_ms() - began, 190, 9000);
     ((struct lab *)*state)->runtime.watch.limit = 10000;
     get("/do/failencode", 400, "\"a\":1");
     assert_non_null(strstr(reply, "h: [\"other\"]"));

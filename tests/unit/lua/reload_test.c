@@ -301,7 +301,7 @@ static void test_directory_gone(void **state)
 
 static void wait_for_counts(struct fleet *fleet, uint64_t good, uint64_t bad)
 {
-    uint64_t have_good = 0, have_bad = 0, end = clock_ms() + 3000;
+    uint64_t have_good = 0, have_bad = 0, end = clock_ms() + 30000;
     while (clock_ms() < end) {
         reload_counts(fleet->reload, &have_good, &have_bad);
         if (have_good >= good && have_bad >= bad)
@@ -319,7 +319,7 @@ static void test_files_are_watched(void **state)
     began = clock_ms();
     write_version(fleet.lab, 1); /* moved into place */
     wait_for_counts(&fleet, 2, 0);
-    assert_true(clock_ms() - began < 1000);
+    assert_true(clock_ms() - began < 5000);
     FILE *file =
         fopen(scratch_path(fleet.lab->scratch, "scripts/lib/version.lua"), "w"); /* written in place */
     fputs("return { ok = 'ok' }", file);
@@ -404,7 +404,7 @@ static void test_another_directory(void **state)
     uint64_t began = clock_ms();
     point(&fleet, "scripts", "newer");
     wait_for_counts(&fleet, 3, 0);
-    assert_true(clock_ms() - began < 1000);
+    assert_true(clock_ms() - began < 5000);
     revision(&fleet, second, 0);
     assert_string_not_equal(first, second);
     lab_write(lab, "lib/version.lua", "return { ok = 'ok' }"); /* which is watched, too */
