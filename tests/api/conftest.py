@@ -12,6 +12,12 @@ from devices import Device  # noqa: E402
 from system import System  # noqa: E402
 
 
+# Those that take longest, which xdist begins with; what is short fills the gaps at the end.
+FIRST = ("test_outages.py", "test_updates.py", "test_upkeep.py", "test_http_attacks.py", "test_services.py",
+         "test_simulate.py", "test_broker_outages.py", "test_faults.py", "test_fleet_rollouts.py", "test_deployment.py",
+         "test_simulated_device.py", "test_accounts.py")
+
+
 def pytest_addoption(parser):
     parser.addoption("--long", action="store_true", help="also the tests marked `long` (soaks)")
 
@@ -22,6 +28,7 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(config, items):
+    items.sort(key=lambda item: FIRST.index(item.path.name) if item.path.name in FIRST else len(FIRST))
     if not config.getoption("--long"):
         for item in items:
             if item.get_closest_marker("long"):
