@@ -54,8 +54,9 @@ class Connection:
         self.send(PREFACE + frame(SETTINGS, 0, 0, settings))
         return self
 
-    def read(self, timeout=5):
-        """What comes until the other side closes; second: whether it did within `timeout` seconds."""
+    def read(self, timeout=30, until=lambda got: False):
+        """What comes until the other side closes, or until(all that came); second: whether it closed, within `timeout`
+        seconds."""
         end = time.monotonic() + timeout
         got = bytearray()
         while True:
@@ -69,6 +70,8 @@ class Connection:
             if not data:
                 return bytes(got), True
             got += data
+            if until(got):
+                return bytes(got), False
 
     def close(self):
         self.sock.close()

@@ -144,13 +144,12 @@ def test_unknown_and_known_accounts_look_the_same(otad, client, email):
             begun = time.monotonic()
             answer = login(other, address, password)
             return answer, time.monotonic() - begun
-    known = [attempt(email, WRONG) for _ in range(5)]
-    unknown = [attempt(new_email(), WRONG) for _ in range(5)]
-    for answer, _ in known + unknown:
+    known, unknown = zip(*((attempt(email, WRONG), attempt(new_email(), WRONG)) for _ in range(5)))
+    for answer, _ in (*known, *unknown):
         problem(answer, 401)
         assert without_id(answer) == without_id(known[0][0])
         assert [h for h in answer.headers if h != "date"] == [h for h in known[0][0].headers if h != "date"]
-    times = [statistics.median(seconds for _, seconds in attempts) for attempts in (known, unknown)]
+    times = [min(seconds for _, seconds in attempts) for attempts in (known, unknown)]  # others may delay the rest
     assert 0.5 < times[0] / times[1] < 2, times
     assert min(times) > 0.005, "no password was hashed"
 
@@ -219,7 +218,7 @@ def test_a_flood_of_logins_leaves_the_rest_alone(otad, client, email):
     codes = [future.result() for future in logins]
     assert set(codes) <= {200, 503} and codes.count(200) >= 64, {code: codes.count(code) for code in set(codes)}
     # The clients here take most of the processors: what is left over is no more than a hint.
-    assert statistics.median(times) < 0.2, statistics.quantiles(times)
+    assert statistics.median(times) < 0.2 * otad.slack, statistics.quantiles(times)
 
 
 def test_the_limit_holds_without_redis(own):
@@ -266,7 +265,7 @@ def test_registrations_of_an_address_are_limited(behind_proxies):
             assert register(other).status_code == 201
         assert login(client, taken).status_code == 200
         while register(client).status_code == 429:  # each refusal counts for nothing
-            assert time.monotonic() - begun < 9
+            assert time.monotonic() - begun < 60
             time.sleep(0.3)
 
 

@@ -409,7 +409,8 @@ def test_sighup_keeps_sessions_and_lets_nobody_in(broker, connect, device):
 def test_offers_survive_a_kill(broker, device, server):
     number = broker.register()
     server.publish(f"device/{number}/ota", "offer", retain=True)
-    time.sleep(2.5)  # saved every two seconds
+    saved = broker.mosquitto.directory / "data/mosquitto.db"
+    wait_until(lambda: saved.exists() and b"offer" in saved.read_bytes(), what="it is saved, every two seconds")
     broker.mosquitto.kill()
     broker.mosquitto.start()
     client = device(number)

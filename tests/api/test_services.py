@@ -208,7 +208,8 @@ def test_what_is_under_way_is_finished(services, serve, ending):
     asking = threading.Thread(target=lambda: answers.append(
         httpx.get(f"{server.url}/auth/me", headers={"Authorization": f"Bearer {token}"}, timeout=30)))
     asking.start()
-    time.sleep(0.5)
+    wait_for(lambda: services.postgres.run("postgres", "select count(*) from pg_stat_activity where "
+                                           "wait_event_type = 'Lock'") != "0")
     server.process.send_signal(ending)
 
     def refused():
@@ -217,8 +218,8 @@ def test_what_is_under_way_is_finished(services, serve, ending):
 
     wait_for(refused, 10)
     assert not answers and server.process.poll() is None
-    lock.communicate("commit;\n", timeout=20)
-    asking.join(20)
+    lock.communicate("commit;\n", timeout=60)
+    asking.join(60)
     assert answers[0].status_code == 200
     server.stop()
 

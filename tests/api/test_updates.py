@@ -1,6 +1,7 @@
 """Updates of one device, from the order to its end: offers as the device sees them, its reports, cancellation, time."""
 import base64
 import concurrent.futures
+import datetime
 import hashlib
 import json
 import re
@@ -43,6 +44,11 @@ def report(device, update, state, **more):
 
 def reaches(account, device, *states):
     return wait_for(lambda: (lambda u: u if u["state"] in states else None)(newest(account, device)))
+
+
+def sleeps(system):
+    """Has a statement come to its pg_sleep()?"""
+    return system.psql("select count(*) from pg_stat_activity where wait_event = 'PgSleep'") != "0"
 
 
 def cleared(device):
@@ -158,7 +164,7 @@ def test_the_order_waits_for_what_is_being_learnt_of_the_chip(otad, operator, de
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         told = pool.submit(otad.psql, f"begin; update devices set chip_reported = 'esp32s3' where id = {device.id};"
                            "select pg_sleep(2); commit")
-        time.sleep(0.7)
+        wait_for(lambda: sleeps(otad))
         body = problem(start(operator, device, firmware_id=firmware["id"]), 422, "firmware_id")
         assert "reports the chip esp32s3" in body["errors"][0]["message"]
         told.result()
@@ -172,16 +178,21 @@ def test_counters_count_what_entered_a_state(client, operator, device):
         text = client.get("/metrics").text
         assert "# TYPE otad_updates_total counter" in text and "# TYPE otad_updates_under_way gauge" in text
         return {name: float(value) for name, value in re.findall(r"^(otad_updates_\S+) (\S+)$", text, re.M)}
-    time.sleep(5.1)  # they are counted that often
+    earlier = metrics()
+    started(operator, device, firmware)
+    operator.client.post(f"/devices/{device.id}/update/cancel")
+    cancelled = 'otad_updates_total{state="cancelled"}'
+    wait_for(lambda: metrics()[cancelled] > earlier[cancelled])  # all that was before is counted by then
     before = metrics()
     for _ in range(3):
         started(operator, device, firmware)
         operator.client.post(f"/devices/{device.id}/update/cancel")
     started(operator, device, firmware)
-    time.sleep(5.1)
+    wait_for(lambda: metrics()[cancelled] >= before[cancelled] + 3)
+    time.sleep(5.1)  # they are counted that often
     after = metrics()
     grown = {name: after[name] - before[name] for name in after}
-    assert grown['otad_updates_total{state="pending"}'] == 4 and grown['otad_updates_total{state="cancelled"}'] == 3
+    assert grown['otad_updates_total{state="pending"}'] == 4 and grown[cancelled] == 3
     assert grown['otad_updates_under_way{state="pending"}'] + grown['otad_updates_under_way{state="offered"}'] == 1
     assert operator.client.request("DELETE", f"/devices/{device.id}/delete").status_code == 204
     time.sleep(5.1)
@@ -196,7 +207,7 @@ def test_deletion_beside_a_report_is_no_deadlock(otad, operator, device):
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         report = pool.submit(otad.psql, f"begin; select from updates where id = {update['id']} for update;"
                              f"select pg_sleep(2); update offers set changed_at = now() where device_id = {device.id}; commit")
-        time.sleep(0.7)
+        wait_for(lambda: sleeps(otad))
         assert operator.client.request("DELETE", f"/devices/{device.id}/delete").status_code == 204
         report.result()
 
@@ -212,13 +223,13 @@ def test_a_failing_task_is_logged_once(start_otad):
     own.service("postgresql", "stop")
     try:
         wait_for(lambda: len(lines()) > before, 30)
-        time.sleep(6)
+        time.sleep(4)
     finally:
         own.service("postgresql", "start")
     wait_for(lambda: lines()[-1]["msg"] == "script works again")
     failed, works = lines()[before:]
     assert failed["level"] == "warn" and failed["msg"] == "script failed"
-    assert works["level"] == "info" and works["failed"] >= 4
+    assert works["level"] == "info" and works["failed"] >= 2
 
 
 def test_a_version_of_several_projects_is_ambiguous(operator, device):
@@ -554,9 +565,11 @@ def test_an_offer_nobody_takes_times_out(hurry):
     operator, device, firmware = hurry
     started(operator, device, firmware)
     assert device.offer()
-    time.sleep(4)
-    assert newest(operator, device)["state"] == "offered"
-    assert "never took" in reaches(operator, device, "timed_out")["reason"]
+    reaches(operator, device, "offered", "timed_out")
+    ended = reaches(operator, device, "timed_out")
+    assert "never took" in ended["reason"]
+    waited = [datetime.datetime.fromisoformat(ended[name]) for name in ("created_at", "updated_at")]
+    assert (waited[1] - waited[0]).total_seconds() > 9.9
     cleared(device)
 
 
@@ -580,7 +593,7 @@ def test_a_wrong_confirmation_times_out_however_often_it_is_told(hurry):
     begun = time.monotonic()
     while newest(operator, device)["state"] != "timed_out":
         report(device, update, "confirmed", firmware_version="0.0.1", uptime=int(time.monotonic() * 1000))
-        assert time.monotonic() - begun < 20
+        assert time.monotonic() - begun < 60
         time.sleep(0.5)
     assert "0.0.1" in newest(operator, device)["reason"]
 

@@ -27,7 +27,8 @@ SERVICE_USER = "postgres"
 
 
 def wait_until(condition, timeout=10.0, what="condition"):
-    end = time.monotonic() + timeout
+    """`timeout`: seconds of an idle machine; a busy one gets more."""
+    end = time.monotonic() + 4 * timeout
     while time.monotonic() < end:
         if condition():
             return

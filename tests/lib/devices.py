@@ -11,8 +11,6 @@ import time
 
 import paho.mqtt.client as mqtt
 
-from system import PROGRAM, linked_with
-
 
 class Device:
     """id, device_code, credentials, topics; `registration` is the whole answer."""
@@ -31,7 +29,7 @@ class Device:
         self.messages = queue.Queue()
         self.mqtt = None
 
-    def connect(self, tls=True, will=True, credentials=None, protocol=mqtt.MQTTv311, timeout=15):
+    def connect(self, tls=True, will=True, credentials=None, protocol=mqtt.MQTTv311, timeout=60):
         """Connects and subscribes to its offers; returns the code of CONNACK (0: accepted)."""
         credentials = credentials or self.credentials
         connected, subscribed = queue.Queue(), queue.Queue()
@@ -54,7 +52,7 @@ class Device:
             subscribed.get(timeout=timeout)
         return getattr(code, "value", code)
 
-    def publish(self, topic, payload, qos=1, timeout=15):
+    def publish(self, topic, payload, qos=1, timeout=60):
         """Publishes bytes, a text or a table (as JSON) and waits for the broker's acknowledgement."""
         if isinstance(payload, dict):
             payload = json.dumps(payload)
@@ -69,7 +67,7 @@ class Device:
     def log(self, message, level="info"):
         self.publish(self.topics["logs"], {"level": level, "message": message})
 
-    def offer(self, timeout=15):
+    def offer(self, timeout=60):
         """The next offer: the manifest as a table, with the message as `_message`; None for a cleared one."""
         message = self.messages.get(timeout=timeout)
         if not message.payload:
@@ -98,11 +96,11 @@ class Device:
         return wait_for(lambda: (lambda d: d if condition(d) else None)(self.get()), timeout)
 
 
-PATIENCE = 4 if linked_with(PROGRAM, "libasan") else 1  # with sanitized programs, and other tests beside this one
+PATIENCE = 4  # with sanitized programs, other tests beside this one, and a machine that does something else, too
 
 
 def wait_for(function, timeout=15, interval=0.05):
-    """Waits until function() returns something true, and returns that."""
+    """Waits until function() returns something true, and returns that. `timeout`: seconds of an idle machine."""
     end = time.monotonic() + timeout * PATIENCE
     while True:
         value = function()

@@ -32,17 +32,17 @@ class Client:
         self.paho.connect("127.0.0.1", port, keepalive=keepalive, **more)
         self.paho.loop_start()
 
-    def connected(self, timeout=5):
+    def connected(self, timeout=30):
         """The CONNACK's code, 0 if let in; None if the connection was closed without one."""
         return self.answers.get(timeout=timeout)
 
     def subscribe(self, *topics, qos=1):
         self.paho.subscribe([(topic, qos) for topic in topics])
-        return self.subacks.get(timeout=5)
+        return self.subacks.get(timeout=30)
 
     def publish(self, topic, payload="", qos=1, retain=False):
         self.paho.publish(topic, payload, qos=qos, retain=retain)
-        self.pubacks.get(timeout=5)
+        self.pubacks.get(timeout=30)
 
     def receive(self, timeout=5):
         message = self.inbox.get(timeout=timeout)
