@@ -18,6 +18,7 @@ from ports import free_ports
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("OTAD_BUILD") or ROOT / "build").resolve()
 PROGRAM = BUILD / "otad"
+PSQL = "/usr/lib/postgresql/15/bin/psql"  # what Debian has in the path is slow to find it
 PORTS = ("HTTP", "HTTPS", "MQTT", "MQTTS", "MQTT_WS", "PG", "REDIS")
 COMPLAINT = re.compile(r"(ERROR|WARNING|SUMMARY): \w*Sanitizer|runtime error:|LeakSanitizer")
 # Not to be taken over from the tester's own shell.
@@ -124,7 +125,7 @@ class System:
 
     def psql(self, sql):
         """Runs statements; returns rows as text, columns split by |."""
-        done = subprocess.run(["psql", "-XAtq", "-v", "ON_ERROR_STOP=1", self.database_url], input=sql, text=True,
+        done = subprocess.run([PSQL, "-XAtq", "-v", "ON_ERROR_STOP=1", self.database_url], input=sql, text=True,
                               capture_output=True, timeout=60)
         assert done.returncode == 0, done.stderr
         return done.stdout.rstrip("\n")
