@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LOOK_EVERY = 100, MOST_TASKS = 32 };
+enum { LOOK_EVERY = 100, MOST_TASKS = 32, AGAIN_AFTER = 5000 }; /* times in ms */
 
 /* Declarations. */
 
@@ -99,6 +99,8 @@ static void on_task_end(struct coroutine *coroutine, bool ok, int results)
     struct running *running = coroutine->arg;
     running->busy = false;
     running->tasks->busy--;
+    if (!ok && running->next > clock_ms() + AGAIN_AFTER)
+        running->next = clock_ms() + AGAIN_AFTER;
     note_end(&running->failures, coroutine, ok, running->name);
 }
 

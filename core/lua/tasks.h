@@ -7,8 +7,9 @@
 void tasks_add(struct generation *generation, lua_State *L, const struct bundle_file *file);
 void tasks_set_status_handler(struct generation *generation, lua_State *L);
 
-/* Runs the tasks of the generation in force, each at its interval and never twice at once. One worker of the
- * process does this. */
+/* Runs the tasks of the generation in force, each at its interval and never twice at once; one that failed,
+ * as for a database that is not there yet, after 5 s where its interval is longer. One worker of the process
+ * does this. */
 struct tasks;
 struct tasks *tasks_new(struct runtime *runtime);
 void tasks_stop(struct tasks *tasks); /* starts no more */

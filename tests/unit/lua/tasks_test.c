@@ -105,6 +105,20 @@ static void test_intervals(void **state)
     lab_expect(lab, "return require('lib.count').fast", before);
 }
 
+/* What runs once a day and met a database that was not there yet waited for tomorrow. */
+static void test_what_failed_runs_again_soon(void **state)
+{
+    struct lab *lab = *state;
+    lab_write(lab, "lib/count.lua", "return {}");
+    lab_write(lab, "tasks/daily.lua", TASK("24h", "daily", "if count.daily == 1 then error('mine') end"));
+    lab_load_fine(lab);
+    tasks = tasks_new(&lab->runtime);
+    for (int i = 0; i < 500 && atoi(lab_run(lab, "return require('lib.count').daily or 0")) < 2; i++)
+        loop_for(worker, NULL, NULL, 50);
+    loop_for(worker, NULL, NULL, 250);
+    counts(lab, "daily", 2, 2);
+}
+
 /* One that waits is not started again beside itself, also not by a reload. */
 static void test_never_twice_at_once(void **state)
 {
@@ -159,6 +173,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_declarations, setup, teardown),
         cmocka_unit_test_setup_teardown(test_intervals, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_what_failed_runs_again_soon, setup, teardown),
         cmocka_unit_test_setup_teardown(test_never_twice_at_once, setup, teardown),
         cmocka_unit_test_setup_teardown(test_renamed_tasks, setup, teardown),
     };
