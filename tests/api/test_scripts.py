@@ -89,7 +89,7 @@ def test_a_broken_file_changes_nothing(system, scripts, admin, source, line, wor
     assert admin.post("/admin/reload").status_code == 422
     (scripts / "routes/zz_broken.lua").unlink()
     wait_for(lambda: greeting(system) == "second")
-    assert admin.get("/admin/scripts").json()["problems"] == []
+    wait_for(lambda: admin.get("/admin/scripts").json()["problems"] == [])
 
 
 def test_sighup_and_the_route_reload_too(system, scripts, admin):

@@ -93,7 +93,8 @@ def test_a_broker_over_tls(services, serve):
     url = f"mqtts://localhost:{services.mosquitto.tls_port}"
     serve(MQTT_URL=url, OTAD_MQTT_CA=services.mosquitto.cert).ready()
     distrustful = serve(MQTT_URL=url)
-    wait_for(lambda: distrustful.answers("/readyz", 503), 30)
+    wait_for(lambda: distrustful.answers("/readyz", 503) or distrustful.process.poll() is not None, 30)
+    assert distrustful.process.poll() is None, distrustful.text()
     wait_for(lambda: "broker connection failed" in distrustful.text(), 30)
     assert httpx.get(f"{distrustful.url}/readyz").json()["parts"]["mqtt"] == "down"
 

@@ -44,7 +44,7 @@ class Client:
         self.paho.publish(topic, payload, qos=qos, retain=retain)
         self.pubacks.get(timeout=30)
 
-    def receive(self, timeout=5):
+    def receive(self, timeout=30):
         message = self.inbox.get(timeout=timeout)
         return message.topic, message.payload.decode()
 
