@@ -417,7 +417,7 @@ int cli_simulate(int argc, char **argv)
                                     .fleet = json_object(),
                                     .assume = json_object(),
                                     .rollout = json_object()};
-    const char *name;
+    const char *name = NULL;
     int code = read_arguments(&simulation, argc, argv, &name);
     if (code < 0 && !cli_source_open(&simulation.source, "simulate", name, false))
         code = CLI_PROBLEM;
