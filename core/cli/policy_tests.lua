@@ -108,12 +108,18 @@ local function fill_stats(given)
   local low, high = wilson(failed, heard)
   local ended = given.ended or heard
   local offered = given.offered or ended + (given.under_way or 0)
-  return fill("stats", given, {
+  local filled = fill("stats", given, {
     targeted = math.max(100, offered), offered = offered, under_way = 0, ended = ended, succeeded = succeeded,
     failed = failed, vanished = 0, failure_rate = heard > 0 and failed / heard or 0, failure_low = low,
     failure_high = high, stage_age = 0, stage_done = false, control = { devices = 0, vanished = 0 },
-    updated = { devices = 0, vanished = 0 },
+    updated = { devices = 0, vanished = 0 }, since_resume = false,
   })
+  local all = {} -- nobody has resumed it
+  for _, name in ipairs { "ended", "succeeded", "failed", "failure_rate", "failure_low", "failure_high" } do
+    all[name] = filled[name]
+  end
+  filled.since_resume = fill("stats.since_resume", filled.since_resume or nil, all)
+  return filled
 end
 
 -- The stage is the first one, unless named; its soak is what the policy declares.

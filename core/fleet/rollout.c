@@ -26,16 +26,17 @@ int rollout_device_state(const char *name)
 void rollout_count(struct rollout_tally *tally, enum rollout_device_state state, bool in_stage, bool asleep,
                    bool retry, int n)
 {
+    bool under_way = state >= ROLLOUT_PENDING && state <= ROLLOUT_INSTALLING;
     tally->all[state] += n;
-    if (state == ROLLOUT_TIMED_OUT && asleep)
+    if (state == ROLLOUT_TIMED_OUT && asleep && !retry)
         tally->unheard += n;
     if (!in_stage)
         return;
     tally->stage[state] += n;
     if (retry)
         tally->retries += n;
-    if (asleep && state != ROLLOUT_TIMED_OUT)
-        tally->asleep += n;
+    if (state == ROLLOUT_HELD || (asleep && (under_way || retry)))
+        tally->idle += n;
 }
 
 enum { RANKS = 6 };
@@ -104,20 +105,33 @@ int rollout_under_way(const struct rollout_tally *tally)
     return sum(tally->all, ROLLOUT_PENDING, ROLLOUT_INSTALLING);
 }
 
-/* Nobody waits, is held, will be asked again, or is under way; but where half has ended, a stage does not
- * wait for devices that sleep. The last stage is the whole rollout and waits for all. */
-static bool stage_done(const struct rollout_plan *plan, int stage, const struct rollout_tally *tally,
-                       int targeted)
+static bool stage_done(const struct rollout_plan *plan, int stage, double stage_age,
+                       const struct rollout_tally *tally, int targeted)
 {
     int open = sum(tally->stage, ROLLOUT_WAITING, ROLLOUT_INSTALLING) + tally->retries;
     if (stage < 0)
         return false;
     if (open == 0)
         return true;
-    return stage < plan->stage_count - 1 && open == tally->asleep && open * 2 <= targeted;
+    return stage < plan->stage_count - 1 && stage_age >= plan->stages[stage].soak && open == tally->idle &&
+           open * 2 <= targeted - tally->stage[ROLLOUT_SKIPPED];
 }
 
-void rollout_stats(const struct rollout_plan *plan, int stage, const struct rollout_tally *tally,
+/* What is known by now of `known`; returns how many of `n` are not. */
+static int beyond(int *known, int n)
+{
+    if (*known < 0 || *known > n)
+        *known = n;
+    return n - *known;
+}
+
+static double rate_of(int failed, int ended)
+{
+    return ended > 0 ? (double)failed / ended : 0;
+}
+
+void rollout_stats(const struct rollout_plan *plan, int stage, double stage_age,
+                   const struct rollout_tally *tally, struct rollout_known *known,
                    struct rollout_stats *stats)
 {
     const int *all = tally->all;
@@ -129,10 +143,18 @@ void rollout_stats(const struct rollout_plan *plan, int stage, const struct roll
                     all[ROLLOUT_TIMED_OUT] - tally->unheard;
     stats->ended = sum(all, ROLLOUT_SUCCEEDED, ROLLOUT_CANCELLED);
     stats->offered = stats->under_way + stats->ended;
-    int known = stats->succeeded + stats->failed;
-    stats->failure_rate = known > 0 ? (double)stats->failed / known : 0;
-    rollout_wilson(stats->failed, known, &stats->failure_low, &stats->failure_high);
-    stats->stage_done = stage_done(plan, stage, tally, stats->targeted);
+    int heard = stats->succeeded + stats->failed;
+    stats->failure_rate = rate_of(stats->failed, heard);
+    rollout_wilson(stats->failed, heard, &stats->failure_low, &stats->failure_high);
+    int succeeded = beyond(&known->succeeded, stats->succeeded),
+        failed = beyond(&known->failed, stats->failed);
+    stats->since_resume.succeeded = succeeded;
+    stats->since_resume.failed = failed;
+    stats->since_resume.ended = succeeded + failed;
+    stats->since_resume.failure_rate = rate_of(failed, succeeded + failed);
+    rollout_wilson(failed, succeeded + failed, &stats->since_resume.failure_low,
+                   &stats->since_resume.failure_high);
+    stats->stage_done = stage_done(plan, stage, stage_age, tally, stats->targeted);
 }
 
 int rollout_budget(const struct rollout_plan *plan, int stage, double elapsed, int under_way, double *credit)
@@ -154,6 +176,11 @@ double rollout_retry(const struct rollout_plan *plan, int attempts)
     return plan->retry_after * pow(2, fmin(fmax(attempts - 1, 0), 10));
 }
 
+double rollout_watched(const struct rollout_plan *plan, int stage)
+{
+    return fmax(stage >= 0 && stage < plan->stage_count ? plan->stages[stage].soak : 0, 3600);
+}
+
 double rollout_ask_again(int asked)
 {
     return fmin(60 * pow(2, fmin(asked, 4)), 900);
@@ -163,10 +190,12 @@ const char *rollout_default_advance(const struct rollout_plan *plan, const struc
                                     int stage, double stage_age, char *reason, size_t size)
 {
     double soak = plan->stages[stage].soak;
-    int known = stats->succeeded + stats->failed;
-    if ((known >= MINIMUM_SAMPLES || stats->stage_done) && stats->failure_low > plan->max_failure) {
-        snprintf(reason, size, "%d of %d failed: surely more than %g %%", stats->failed, known,
-                 plan->max_failure * 100);
+    int ended = stats->since_resume.ended;
+    if ((ended >= MINIMUM_SAMPLES || stats->stage_done) &&
+        stats->since_resume.failure_low > plan->max_failure) {
+        bool resumed = ended < stats->succeeded + stats->failed;
+        snprintf(reason, size, "%d of %d failed%s: surely more than %g %%", stats->since_resume.failed, ended,
+                 resumed ? " since it was resumed" : "", plan->max_failure * 100);
         return "pause";
     }
     if (!stats->stage_done) {

@@ -93,7 +93,15 @@ static void set_number(lua_State *L, const char *name, double value)
     lua_setfield(L, -2, name);
 }
 
-/* rollouts.stats(plan, stage, counts): `stats` of a policy without its times and control */
+static void set_rates(lua_State *L, double rate, double low, double high)
+{
+    set_number(L, "failure_rate", rate);
+    set_number(L, "failure_low", low);
+    set_number(L, "failure_high", high);
+}
+
+/* rollouts.stats(plan, stage, stage_age, counts, known_succeeded, known_failed): `stats` of a policy without
+ * control; and what is known then (struct rollout_known; nil counts as below zero) */
 static int stats(lua_State *L)
 {
     struct rollout_plan plan;
@@ -101,10 +109,12 @@ static int stats(lua_State *L)
     struct rollout_stats out;
     read_plan(L, 1, &plan);
     int stage = check_stage(L, 2, &plan);
-    luaL_checktype(L, 3, LUA_TTABLE);
-    for (lua_Integer i = 1; lua_geti(L, 3, i) == LUA_TTABLE; i++, lua_pop(L, 1))
+    double age = luaL_checknumber(L, 3);
+    luaL_checktype(L, 4, LUA_TTABLE);
+    struct rollout_known known = {(int)luaL_optinteger(L, 5, -1), (int)luaL_optinteger(L, 6, -1)};
+    for (lua_Integer i = 1; lua_geti(L, 4, i) == LUA_TTABLE; i++, lua_pop(L, 1))
         add_count(L, &tally);
-    rollout_stats(&plan, stage, &tally, &out);
+    rollout_stats(&plan, stage, age, &tally, &known, &out);
     lua_createtable(L, 0, 16);
     set_integer(L, "targeted", out.targeted);
     set_integer(L, "offered", out.offered);
@@ -113,12 +123,19 @@ static int stats(lua_State *L)
     set_integer(L, "succeeded", out.succeeded);
     set_integer(L, "failed", out.failed);
     set_integer(L, "vanished", out.vanished);
-    set_number(L, "failure_rate", out.failure_rate);
-    set_number(L, "failure_low", out.failure_low);
-    set_number(L, "failure_high", out.failure_high);
+    set_rates(L, out.failure_rate, out.failure_low, out.failure_high);
+    set_number(L, "stage_age", age);
     lua_pushboolean(L, out.stage_done);
     lua_setfield(L, -2, "stage_done");
-    return 1;
+    lua_createtable(L, 0, 6);
+    set_integer(L, "ended", out.since_resume.ended);
+    set_integer(L, "succeeded", out.since_resume.succeeded);
+    set_integer(L, "failed", out.since_resume.failed);
+    set_rates(L, out.since_resume.failure_rate, out.since_resume.failure_low, out.since_resume.failure_high);
+    lua_setfield(L, -2, "since_resume");
+    lua_pushinteger(L, known.succeeded);
+    lua_pushinteger(L, known.failed);
+    return 3;
 }
 
 /* rollouts.budget(plan, stage, elapsed, under_way, credit): how many may be offered now, and the credit then
@@ -166,8 +183,12 @@ static int advance(lua_State *L)
     luaL_argcheck(L, stage >= 0, 3, "not begun");
     in.succeeded = integer_of(L, 2, "succeeded");
     in.failed = integer_of(L, 2, "failed");
-    lua_getfield(L, 2, "failure_low");
-    in.failure_low = luaL_checknumber(L, -1);
+    lua_getfield(L, 2, "since_resume");
+    luaL_checktype(L, -1, LUA_TTABLE);
+    in.since_resume.ended = integer_of(L, -1, "ended");
+    in.since_resume.failed = integer_of(L, -1, "failed");
+    lua_getfield(L, -1, "failure_low");
+    in.since_resume.failure_low = luaL_checknumber(L, -1);
     lua_getfield(L, 2, "stage_done");
     in.stage_done = lua_toboolean(L, -1);
     lua_getfield(L, 2, "stage_age");

@@ -22,6 +22,9 @@ local records = {
   stats = {
     targeted = true, offered = true, under_way = true, ended = true, succeeded = true, failed = true, vanished = true,
     failure_rate = true, failure_low = true, failure_high = true, stage_age = true, stage_done = true,
+    since_resume = {
+      ended = true, succeeded = true, failed = true, failure_rate = true, failure_low = true, failure_high = true,
+    },
     control = compared, updated = compared,
   },
   ctx = { now = true, hour = true, weekday = true, random = true },

@@ -115,13 +115,21 @@ static int stage_named(const struct rollout_plan *plan, const char *name)
     return 0;
 }
 
+static int count_of(json_t *stats, const char *name)
+{
+    return (int)json_integer_value(json_object_get(stats, name));
+}
+
 /* The server's own advance, for a source that has none. */
 static void decide_by_default(const struct side *side, json_t *stats, json_t *rollout, struct said *said)
 {
+    json_t *since = json_object_get(stats, "since_resume");
     struct rollout_stats in = {
-        .succeeded = (int)json_integer_value(json_object_get(stats, "succeeded")),
-        .failed = (int)json_integer_value(json_object_get(stats, "failed")),
-        .failure_low = json_number_value(json_object_get(stats, "failure_low")),
+        .succeeded = count_of(stats, "succeeded"),
+        .failed = count_of(stats, "failed"),
+        .since_resume = {.ended = count_of(since, "ended"),
+                         .failed = count_of(since, "failed"),
+                         .failure_low = json_number_value(json_object_get(since, "failure_low"))},
         .stage_done = json_is_true(json_object_get(stats, "stage_done")),
     };
     int stage = stage_named(&side->plan.rollout, json_string_value(json_object_get(rollout, "stage")));

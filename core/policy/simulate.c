@@ -17,7 +17,8 @@ enum {
 
 static void keep_stats(struct sim *sim, struct rollout_stats *stats)
 {
-    rollout_stats(&sim->plan.rollout, sim->stage, &sim->tally, stats);
+    double age = sim->back ? HUGE_VAL : sim->now - sim->stage_entered; /* going back, no stage soaks */
+    rollout_stats(&sim->plan.rollout, sim->stage, age, &sim->tally, &sim->known, stats);
     if (sim->stage >= 0 && !sim->back) {
         sim->stages[sim->stage].left = *stats;
         sim->stages[sim->stage].until = sim->now;
@@ -120,8 +121,10 @@ static void move_on(struct sim *sim, const struct policy_verdict *verdict)
         break;
     case POLICY_PAUSE:
         sim->resumed = sim->resumes-- > 0;
-        if (sim->resumed)
+        if (sim->resumed) {
+            sim->known = (struct rollout_known){-1, -1};
             break;
+        }
         sim_end(sim, "paused", verdict->reason, verdict->line, verdict->file);
         break;
     case POLICY_ABORT:

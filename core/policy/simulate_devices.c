@@ -37,8 +37,11 @@ void sim_count(struct sim *sim, uint32_t i, int n)
                   device->retry, n);
     if (sim_under_way(device->state)) {
         sim->offers_waiting += device->asleep ? n : 0;
-        if (sim->groups != NULL)
-            sim->groups[world_group(sim->world, i)].busy += n;
+        if (sim->groups != NULL) {
+            struct sim_group *group = &sim->groups[world_group(sim->world, i)];
+            group->busy += n;
+            group->asleep += device->asleep ? n : 0;
+        }
     }
     sim->changed = true;
 }
@@ -88,11 +91,11 @@ int32_t sim_later(int32_t at, double seconds)
     return sum >= WORLD_NEVER ? WORLD_NEVER : (int32_t)sum;
 }
 
-/* One that has succeeded is watched: asleep for long, it counts as vanished. */
+/* One that has succeeded is watched for a while: silent for long then, it counts as vanished. */
 static void watch_silence(struct sim *sim, uint32_t i)
 {
     int32_t at = world_sleeps(sim->world, i, sim->now);
-    if (at == WORLD_NEVER)
+    if (at >= sim->devices[i].watched) /* never, too */
         return;
     int32_t silent = sim_later(at, sim->plan.rollout.vanish_after);
     if (world_wakes(sim->world, i, at) > silent)
@@ -114,8 +117,10 @@ static void end_attempt(struct sim *sim, uint32_t i)
         sim_ask_later(sim, i, sim_later(sim->now, retry));
     if (attempt.vanishes)
         world_vanish(sim->world, i, sim->now + 1 + (int32_t)(device->bucket % 60));
-    if (attempt.ends == ROLLOUT_SUCCEEDED)
+    if (attempt.ends == ROLLOUT_SUCCEEDED) {
+        device->watched = sim_later(sim->now, rollout_watched(&sim->plan.rollout, sim->stage));
         watch_silence(sim, i);
+    }
 }
 
 void sim_happen(struct sim *sim, uint32_t i)
@@ -202,16 +207,18 @@ static uint8_t reason_number(struct sim *sim, enum policy_answer answer, const c
     return (uint8_t)i;
 }
 
-/* One that is to be tried again stays what it is until then. */
+/* One that ended badly stays what it is until it is tried again, and for good where it is not to be. */
 static void hold(struct sim *sim, uint32_t i, enum policy_answer answer, const char *reason, int line,
                  bool asleep)
 {
     struct sim_device *device = &sim->devices[i];
-    if (answer == POLICY_SKIP)
+    if (device->retry)
+        sim_become(sim, i, (enum rollout_device_state)device->state, answer == POLICY_HOLD,
+                   answer == POLICY_HOLD);
+    else if (answer == POLICY_SKIP)
         sim_become(sim, i, ROLLOUT_SKIPPED, false, false);
     else
-        sim_become(sim, i, device->retry ? (enum rollout_device_state)device->state : ROLLOUT_HELD, asleep,
-                   device->retry);
+        sim_become(sim, i, ROLLOUT_HELD, asleep, false);
     device->reason = reason_number(sim, answer, reason, line);
     sim->reasons[device->reason].count++;
 }
@@ -243,19 +250,26 @@ void sim_note_call(struct sim *sim, const struct policy_verdict *verdict)
     free(reason);
 }
 
+/* Whether an offer may wait for it, which is offline: such take at most half of what may be under way. */
+static bool may_wait(struct sim *sim, uint32_t i, int *sleepers)
+{
+    struct sim_group *group = sim->groups == NULL ? NULL : &sim->groups[world_group(sim->world, i)];
+    return (*sleepers)-- > 0 && (group == NULL || group->asleep < sim->plan.spread / 2);
+}
+
 /* Whether it was offered the firmware. */
 static bool ask(struct sim *sim, const struct policy_moment *moment, uint32_t i, int *sleepers)
 {
     struct sim_device *device = &sim->devices[i];
     struct policy_verdict verdict;
     int32_t wakes = world_wakes(sim->world, i, sim->now);
-    if (wakes > sim->now && (*sleepers)-- <= 0) {
+    if (wakes > sim->now && !may_wait(sim, i, sleepers)) {
         int32_t again = sim->now + OFFLINE_AGAIN;
         static const char reason[] =
             "the device is offline, and as many offers as may be wait for such already";
         repeat(device, "hold", reason);
         hold(sim, i, POLICY_HOLD, reason, 0, true);
-        if (wakes < again && device->state != ROLLOUT_FAILED)
+        if (wakes < again && !device->retry)
             plan_event(sim, i, wakes, SIM_WAKES);
         else
             sim_ask_later(sim, i, again);

@@ -192,6 +192,12 @@ struct policy_text sim_stats(struct sim *sim, const struct rollout_stats *stats)
     out->len = 0;
     buffer_putc(out, '{');
     put_stats(out, stats);
+    buffer_printf(out,
+                  ",\"since_resume\":{\"ended\":%d,\"succeeded\":%d,\"failed\":%d,\"failure_rate\":%.6g,"
+                  "\"failure_low\":%.6g,\"failure_high\":%.6g}",
+                  stats->since_resume.ended, stats->since_resume.succeeded, stats->since_resume.failed,
+                  stats->since_resume.failure_rate, stats->since_resume.failure_low,
+                  stats->since_resume.failure_high);
     buffer_printf(
         out,
         ",\"stage_done\":%s,\"stage_age\":%d,\"control\":{\"devices\":%d,\"vanished\":%d,\"crashed\":0},"

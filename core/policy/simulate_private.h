@@ -17,11 +17,13 @@ struct sim_device {
     uint16_t attempts, asked; /* asked: how often in a row that was said */
     uint8_t state, event, reason;
     bool in_stage, asleep, retry;
+    int32_t watched; /* until when silence makes it vanished: set when its update ends well */
 };
 
 struct sim_group {
     int32_t first, last; /* devices that wait for room, in order; -1 */
-    int busy, asked;     /* under way; asked in this batch */
+    int busy, asleep;    /* under way; of these waiting for devices that are offline */
+    int asked;           /* in this batch */
 };
 
 enum { SIM_REASONS = 64 };
@@ -64,6 +66,7 @@ struct sim {
     struct heap asks, events; /* by time; asks of the same time by bucket */
     struct sim_group *groups; /* NULL: not spread */
     struct rollout_tally tally;
+    struct rollout_known known;
     int offers_waiting; /* for devices that are offline */
 
     int stage;

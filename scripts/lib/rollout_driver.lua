@@ -63,15 +63,22 @@ local function seen_rollout(rollout)
   }
 end
 
-local function seen_stats(rollout)
-  local stats = rollouts.stats(rollout.plan, rollout.stage, rollout.counts or {})
-  stats.stage_age = rollout.stage_age or 0
+local function seen_stats(lease, rollout)
+  local stats, succeeded, failed = rollouts.stats(rollout.plan, rollout.stage, rollout.stage_age or 0,
+    rollout.counts or {}, rollout.known_succeeded, rollout.known_failed)
+  if succeeded ~= rollout.known_succeeded or failed ~= rollout.known_failed then
+    db.run("rollout_know", lease.fence, rollout.id, succeeded, failed)
+  end
   stats.control = rollout.control.control or { devices = 0, vanished = 0 }
   stats.updated = rollout.control.updated or { devices = 0, vanished = 0 }
   return stats
 end
 
 -- Whom to offer it ------------------------------------------------------------------------------------------------
+
+local function no_room()
+  return "hold", "the device is offline, and as many offers as may be wait for such already", 600, true
+end
 
 -- A verdict of the driver itself, before any policy is asked; nil where there is none.
 local function refusal(device)
@@ -81,9 +88,13 @@ local function refusal(device)
   if device.other_rollout then
     return "hold", ("rollout %d, which comes first, wants the device"):format(device.other_rollout), 30
   end
-  if device.no_room then
-    return "hold", "the device is offline, and as many offers as may be wait for such already", 600, true
+  if device.via and not device.step then
+    return "hold", ("the policy updates by way of version %s, which is not here"):format(device.via), 60
   end
+  if device.via and not device.firmware_version then
+    return "hold", "the policy updates in steps, and the device has not told its version", 600, true
+  end
+  if device.no_room then return no_room() end
 end
 
 -- Decisions on the candidates, and those among them that are offers: {device, decision}.
@@ -112,6 +123,7 @@ local function ask(rollout, candidates)
       local same = device.verdict == answer.verdict and device.reason == answer.reason
       decision.again = answer.again or rollouts.ask_again(same and device.asked or 0)
     elseif answer.verdict == "offer" then
+      decision.asleep = not device.online
       offered[#offered + 1] = { device = device, decision = decision, image = device.step or rollout.image }
     end
     decisions[#decisions + 1] = decision
@@ -134,7 +146,10 @@ local function ask_back(rollout, candidates)
       decision.verdict = "skip"
       decision.reason = ("the image it ran before%s is not known here"):format(
         back and back.from_version and ", version " .. back.from_version .. "," or "")
+    elseif device.no_room then
+      decision.verdict, decision.reason, decision.again, decision.asleep = no_room()
     else
+      decision.asleep = not device.online
       offered[#offered + 1] = { device = device, decision = decision, image = back.image, action = "rollback" }
     end
     decisions[#decisions + 1] = decision
@@ -176,6 +191,16 @@ local function under_way(rollout)
   return n, asleep
 end
 
+-- The candidates that can still have the firmware; of the others the next tick takes in what happened.
+local function sound(lease, candidates)
+  local fit, unfit = {}, {}
+  for _, device in ipairs(candidates) do
+    if device.unfit then unfit[#unfit + 1] = device.id else fit[#fit + 1] = device end
+  end
+  if #unfit > 0 then db.run("rollout_look_again", lease.fence, json.array(unfit)) end
+  return fit
+end
+
 -- Offers as much as rate and concurrency allow, a batch at a time.
 local function offer(lease, rollout)
   local plan, busy, asleep = rollout.plan, under_way(rollout)
@@ -190,6 +215,7 @@ local function offer(lease, rollout)
     local candidates = db.all("rollout_candidates", rollout.id, math.min(free, BATCH), plan.spread and
       plan.spread.concurrency, sleepers)
     if #candidates == 0 then return end
+    candidates = sound(lease, candidates)
     local decisions, offered = (rollout.state == "running" and ask or ask_back)(rollout, candidates)
     sign(rollout, offered)
     table.sort(decisions, function(a, b) return a.device_id < b.device_id end)
@@ -212,24 +238,32 @@ local function enter(lease, rollout, reason)
 end
 
 local function decide(lease, rollout, answer, inputs, state)
-  db.run("rollout_decide", lease.fence, rollout.id, rollout.state, rollout.stage, answer.verdict, answer.reason,
-    answer.line, rollout.policy, rollout.revision, inputs, state, answer.file)
+  local function write(run)
+    run("rollout_decide", lease.fence, rollout.id, rollout.state, rollout.stage, answer.verdict, answer.reason,
+      answer.line, rollout.policy, rollout.revision, inputs, state, answer.file)
+  end
+  if state ~= "aborted" then return write(db.run) end
+  db.transaction(function(tx)
+    write(tx.run)
+    tx.run("rollout_cancel_offers", rollout.id)
+  end)
+  offers.poke()
 end
 
 local function advance(lease, rollout)
-  local stats, seen, at = seen_stats(rollout), seen_rollout(rollout), math.floor(now())
+  local stats, seen, at = seen_stats(lease, rollout), seen_rollout(rollout), math.floor(now())
   local answer = policy.advance(rollout, seen, at, stats)
   if answer.verdict == "default" then answer = rollouts.advance(rollout.plan, stats, rollout.stage) end
   local is_last = rollout.stage + 1 >= #rollout.plan.stages
   local state = BECOMES[answer.verdict] or answer.verdict == "advance" and is_last and "completed" or rollout.state
-  decide(lease, rollout, answer, { stats = stats, rollout = { stage = seen.stage, age = seen.age }, now = at },
-    state)
+  decide(lease, rollout, answer, { stats = stats, now = at,
+    rollout = { stage = seen.stage, age = seen.age, resumed = seen.resumed } }, state)
   if answer.verdict == "advance" and not is_last then enter(lease, rollout, answer.reason) end
 end
 
 -- A rollback goes through the stages as well, each as soon as the one before is done.
 local function advance_back(lease, rollout)
-  local stats = rollouts.stats(rollout.plan, rollout.stage, rollout.counts or {})
+  local stats = rollouts.stats(rollout.plan, rollout.stage, math.huge, rollout.counts or {}) -- no stage soaks
   if not stats.stage_done then return end
   if rollout.stage + 1 < #rollout.plan.stages then
     enter(lease, rollout, "all devices of the stage are done")

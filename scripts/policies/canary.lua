@@ -17,7 +17,8 @@ return {
   end,
 
   advance = function(rollout, stats, ctx)             -- per tick: "hold", "advance", "pause", "abort" or "rollback", and why
-    if stats.ended >= 20 and stats.failure_low > 0.05 then return "pause", "failures above 5 %" end
+    local seen = stats.since_resume                   -- all that ended, unless somebody has resumed it knowing of failures
+    if seen.ended >= 20 and seen.failure_low > 0.05 then return "pause", "failures above 5 %" end
     if stats.stage_done and stats.stage_age >= rollout.soak then return "advance" end
     return "hold"
   end,

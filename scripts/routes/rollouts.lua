@@ -29,7 +29,8 @@ local function create(req)
   end
   local id = db.transaction(function(tx)
     local made = tx.one("rollout_create", body.name, body.policy, plan, body.firmware_id, body.target or {},
-      body.params or {}, body.priority, body.starts_at, req.user.id, source.revision)
+      body.params or {}, body.priority or plan.priority, body.starts_at, req.user.id,
+      source.revision)
     if not made then refuse("firmware_id", "there is no such firmware any more") end
     tx.run("rollout_enlist", made.id)
     return made.id
@@ -59,13 +60,15 @@ local function steer(verb, from, to, otherwise)
     handler = function(req)
       local row = find(req.params.id)
       local reason = req.body.reason or otherwise
-      if not db.one("rollout_steer", row.id, json.array(from), to, verb, reason, req.user.id) then
+      local moved = db.transaction(function(tx)
+        local found = tx.one("rollout_steer", row.id, json.array(from), to, verb, reason, req.user.id)
+        if found and to == "aborted" then tx.run("rollout_cancel_offers", row.id) end
+        return found
+      end)
+      if not moved then
         fail(409, ("The rollout is %s: it cannot %s."):format(find(row.id).state:gsub("_", " "), verb))
       end
-      if to == "aborted" then
-        db.run("rollout_cancel_offers", row.id)
-        offers.poke()
-      end
+      if to == "aborted" then offers.poke() end
       return 200, { rollout = rollout.shown(find(row.id)) }
     end,
   }
@@ -94,7 +97,7 @@ return {
       policy = { "string", min = 1, max = 50 },
       target = { "object", fields = target, optional = true },
       params = { "map", of = { "any" }, max = 32, optional = true },
-      priority = { "integer", min = -1000, max = 1000, default = 0 },
+      priority = { "integer", min = -1000, max = 1000, optional = true }, -- else as the policy says
       starts_at = { "string", max = 40, optional = true, check = function(text)
         if not time.parse(text) then return "must be a time like 2026-01-31T12:00:00Z" end
       end },

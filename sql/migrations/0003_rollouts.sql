@@ -56,6 +56,8 @@ create table rollouts (
   stage_entered_at  timestamptz,
   threshold         bigint not null default -1,   -- devices up to this bucket are in the stage
   resumed_at        timestamptz,                  -- when somebody last said to go on
+  known_succeeded   int default 0,                -- how many had succeeded and failed by then (struct rollout_known);
+  known_failed      int default 0,                -- null: the driver has yet to say
   turned            boolean not null default false, -- rolling back: what was under way is ended
   credit            float8 not null default 0,    -- offers that the rate allows by now
   credited_at       timestamptz not null default now(),
@@ -90,7 +92,9 @@ create table rollout_devices (
                 ('waiting', 'held', 'pending', 'offered', 'downloading', 'installing', 'succeeded', 'vanished', 'failed',
                  'rolled_back', 'rejected', 'timed_out', 'cancelled', 'skipped', 'excluded')),
   in_stage    boolean not null default false,
-  asleep      boolean not null default false,     -- its offer waits, or waited in vain, for a device that is offline
+  asleep      boolean not null default false,     -- its offer waits, or waited in vain, for a device that is offline;
+                                                  -- of one to be tried again: it was held when that was due
+  watched_until timestamptz,                      -- of one that succeeded: falling silent before makes it vanished
   update_id   int,                                -- the newest
   attempts    int not null default 0,
   retry_after float8,                             -- seconds until it is asked again if this attempt fails; null: not again
@@ -181,7 +185,7 @@ create table devices_changed (
 );
 create function note_device() returns trigger language plpgsql as $$
 begin
-  if exists (select from rollouts where state in ('running', 'paused')) then
+  if exists (select from rollouts where state in ('running', 'paused', 'rolling_back')) then
     insert into devices_changed (device_id) values (new.id);
   end if;
   return null;
@@ -246,7 +250,9 @@ returns text language sql stable as $$
       then 'runs ' || version || ', which is newer'
     when f.secure_version < (select min(o.secure_version) from firmware o
                              where o.chip = coalesce(rollout_exclusion.chip_reported, rollout_exclusion.chip)
-                               and o.elf_sha256 = rollout_exclusion.elf_sha256)
+                               and case when rollout_exclusion.elf_sha256 is null
+                                        then o.version = rollout_exclusion.version
+                                        else o.elf_sha256 = rollout_exclusion.elf_sha256 end)
       then 'could not boot it: its secure version is higher'
   end
 $$;

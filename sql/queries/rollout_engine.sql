@@ -16,7 +16,7 @@ update rollout_driver set owner = null, until = '-infinity' where fence = $1::bi
 -- name: rollouts_driven read
 -- No fence: it is a look.
 select r.id, r.name, r.state, r.policy, r.revision, p.revision as active, r.plan, r.firmware_id, r.firmware, r.params, r.stage, r.turned,
-       coalesce(r.resumed_at > r.stage_entered_at, false) as resumed,
+       coalesce(r.resumed_at > r.stage_entered_at, false) as resumed, r.known_succeeded, r.known_failed,
        extract(epoch from now() - r.stage_entered_at)::float8 as stage_age,
        extract(epoch from now() - r.created_at)::float8 as age,
        r.starts_at <= now() as started, r.credit, extract(epoch from now() - r.credited_at)::float8 as uncredited,
@@ -28,24 +28,37 @@ from rollouts r join policies p on p.name = r.policy
 where r.state in ('running', 'paused', 'rolling_back')
 order by r.priority desc, r.id;
 
+-- name: rollout_know
+-- How many devices of rollout $2 had succeeded ($3) and failed ($4) when somebody resumed it.
+update rollouts set known_succeeded = $3::int, known_failed = $4::int
+where id = $2::int and exists (select from rollout_driver where fence = $1::bigint for share);
+
 -- name: rollout_replan
--- Rollout $2 goes on by revision $3 of its policy, which declares $4; whom the one before held is asked anew.
+-- Rollout $2 goes on by revision $3 of its policy, which declares $4; whom the one before held is asked anew, and who
+-- can have the firmware is looked at again where the plan says otherwise.
 with mine as (
   select from rollout_driver where fence = $1::bigint for share
 ), was as (
-  select id, plan->'spread'->>'tag' as tag from rollouts where id = $2::int and exists (select from mine) for no key update
+  select id, plan->'spread'->>'tag' as tag,
+         (plan->'from', plan->'downgrade') is distinct from ($4::jsonb->'from', $4::jsonb->'downgrade') as refits
+  from rollouts where id = $2::int and exists (select from mine) for no key update
 ), rollout as (
   update rollouts r
   set revision = $3::text, plan = $4::jsonb, stage = least(r.stage, jsonb_array_length($4::jsonb->'stages') - 1)
   from was where r.id = was.id
   returning r.id
+), unsure as (
+  insert into devices_changed (device_id)
+  select m.device_id from was join rollout_devices m on m.rollout_id = was.id
+  where was.refits and m.state in ('waiting', 'held', 'excluded', 'failed', 'timed_out')
 )
 update rollout_devices m
 set grp = coalesce(d.tags->>($4::jsonb->'spread'->>'tag'), ''),
-    ask_at = case when m.state = 'held' and m.ask_at < 'infinity' then now() else m.ask_at end
+    ask_at = case when m.ask_at < 'infinity' and (m.state = 'held' or m.asleep) then now() else m.ask_at end
 from was, devices d
 where m.rollout_id = was.id and d.id = m.device_id
-  and (m.state = 'held' and m.ask_at < 'infinity' or was.tag is distinct from ($4::jsonb->'spread'->>'tag'));
+  and (m.ask_at < 'infinity' and (m.state = 'held' or m.asleep)
+       or was.tag is distinct from ($4::jsonb->'spread'->>'tag'));
 
 -- name: rollout_fold_reports
 -- Takes in what happened to updates. Returns how much there was: as much as asked for means there is more.
@@ -58,12 +71,13 @@ with mine as (
   returning update_id
 ), moved as (
   select distinct u.id, u.rollout_id, u.device_id, u.state, u.action, u.reason, u.taken_at, u.updated_at,
-         r.state as rollout_state, u.firmware_id is distinct from r.firmware_id as is_step
+         r.state as rollout_state, r.turned, u.firmware_id is distinct from r.firmware_id as is_step,
+         greatest((r.plan->'stages'->r.stage->>'soak')::float8, 3600) as watched -- as rollout_watched() in C
   from took join updates u on u.id = took.update_id join rollouts r on r.id = u.rollout_id
 ), judged as (
   select m.*,
          case when m.state = 'succeeded' and m.action = 'rollback' then 'rolled_back'
-              when m.state = 'succeeded' and m.is_step then 'waiting'
+              when m.state = 'succeeded' and (m.is_step or m.turned) then 'waiting' -- its turn to go back may come
               else m.state end as becomes,
          m.state in ('failed', 'timed_out') and m.taken_at is not null
            and (m.rollout_state = 'rolling_back') = (m.action = 'rollback')
@@ -79,7 +93,8 @@ with mine as (
       asleep = case when j.state in ('pending', 'offered') then d.asleep
                     else j.state = 'timed_out' and j.taken_at is null end,
       attempts = case when j.becomes = 'waiting' then 0 else d.attempts end,
-      ask_at = case when j.becomes = 'waiting' then now()
+      watched_until = case when j.becomes = 'succeeded' then now() + j.watched * interval '1 second' end,
+      ask_at = case when j.becomes = 'waiting' and d.in_stage then now()
                     when j.retry then now() + d.retry_after * interval '1 second' else 'infinity' end,
       since = now()
   from judged j
@@ -88,7 +103,8 @@ with mine as (
 select count(*)::int as n from took;
 
 -- name: rollout_fold_devices
--- Takes in devices that came, came online, or changed so that a target may name them now, or no longer.
+-- Takes in devices that came, came online, or changed so that a target may name them now, or no longer. Whom the
+-- rollout has offered anything is not judged by the version it ran before: steps and attempts change that.
 -- $2: how many at once
 with mine as (
   select from rollout_driver where fence = $1::bigint for share
@@ -99,53 +115,77 @@ with mine as (
 ), seen as (
   select r.id as rollout_id, d.id as device_id, rollout_bucket(r.id, d.id) as bucket, r.threshold,
          coalesce(d.tags->>(r.plan->'spread'->>'tag'), '') as grp, d.status = 'online' as online,
-         rollout_targets(r.target, d)
-           and (r.target->'device_ids' is null or r.target->'device_ids' @> to_jsonb(d.id)) as targeted,
-         rollout_exclusion(r.plan, f, d.chip, d.chip_reported, d.firmware_version, d.elf_sha256) as exclusion,
-         r.state = 'rolling_back' as back,
-         d.elf_sha256 = f.elf_sha256 as runs_it
+         named.it as named,
+         case when not named.it then 'is no longer named by the target' else
+           rollout_exclusion(case when m.update_id is null then r.plan else r.plan - 'from' end, f, d.chip, d.chip_reported,
+                             d.firmware_version, d.elf_sha256)
+         end as unfit,
+         r.state = 'rolling_back' as back, d.elf_sha256 = f.elf_sha256 as runs_it,
+         greatest((r.plan->'stages'->r.stage->>'soak')::float8, 3600) as watched -- as rollout_watched() in C
   from (select distinct device_id from took) t
   join devices d on d.id = t.device_id
   cross join rollouts r join firmware f on f.id = r.firmware_id
+  left join rollout_devices m on m.rollout_id = r.id and m.device_id = d.id
+  cross join lateral
+    (select rollout_targets(case when m.update_id is null then r.target else r.target - 'versions' end, d)
+            and (r.target->'device_ids' is null or r.target->'device_ids' @> to_jsonb(d.id)) as it) named
   where r.state in ('running', 'paused', 'rolling_back')
 ), came as (
   insert into rollout_devices (rollout_id, device_id, bucket, grp, state, reason, in_stage, ask_at)
-  select rollout_id, device_id, bucket, grp, case when exclusion is null then 'waiting' else 'excluded' end, exclusion,
+  select rollout_id, device_id, bucket, grp, case when unfit is null then 'waiting' else 'excluded' end, unfit,
          bucket <= threshold,
-         case when bucket <= threshold and exclusion is null then now() else 'infinity'::timestamptz end
-  from seen where targeted and not back
+         case when bucket <= threshold and unfit is null then now() else 'infinity'::timestamptz end
+  from seen where named and not back
   on conflict (rollout_id, device_id) do nothing
+), judged as (
+  select s.*, d.state as was, d.ask_at < 'infinity' and d.state in ('failed', 'timed_out') as retry,
+         case when s.back then -- woke up, or installed it although that was cancelled when the rollback began
+                case when d.state = 'held' and d.asleep and s.online
+                       or d.state in ('cancelled', 'failed', 'timed_out') and d.update_id is not null and s.runs_it
+                          and (d.attempts = 0 or d.state = 'timed_out' and d.asleep and s.online)
+                       then 'waiting' else d.state end
+              when s.unfit is null then -- fits again, or woke up
+                case when d.state = 'excluded'
+                       or s.online and d.asleep and (d.state = 'held' or d.state = 'timed_out' and d.ask_at = 'infinity')
+                       then 'waiting' else d.state end
+              when d.state in ('waiting', 'held') then 'excluded'
+              when s.runs_it and d.state in ('failed', 'timed_out') and (d.asleep or d.ask_at < 'infinity')
+                then 'succeeded' -- later than it was waited for
+              else d.state end as becomes
+  from seen s join rollout_devices d on d.rollout_id = s.rollout_id and d.device_id = s.device_id
 ), changed as (
   update rollout_devices d
-  set state = n.state, reason = n.reason, grp = s.grp, asleep = false, since = now(),
-      ask_at = case when n.state = 'waiting' and d.in_stage then now() else 'infinity' end
-  from seen s cross join lateral
-    (select case when not s.targeted or s.exclusion is not null then 'excluded' else 'waiting' end as state,
-            case when not s.targeted then 'is no longer named by the target' else s.exclusion end as reason) n
-  where d.rollout_id = s.rollout_id and d.device_id = s.device_id and not s.back
-    and (d.state in ('waiting', 'held', 'excluded')
-           and (d.state = 'excluded' or n.state = 'excluded')
-           and (d.state, d.reason) is distinct from (n.state, n.reason)
-         or d.state = 'held' and d.asleep and n.state = 'waiting' and s.online
-         or d.state = 'timed_out' and d.asleep and s.online and n.state = 'waiting')
-), late as ( -- one whose update was cancelled when the rollback began, and which has installed it all the same
-  update rollout_devices d
-  set state = 'waiting', reason = null, attempts = 0, since = now(),
-      ask_at = case when d.in_stage then now() else 'infinity' end
-  from seen s
-  where d.rollout_id = s.rollout_id and d.device_id = s.device_id and s.back and s.runs_it
-    and d.state in ('cancelled', 'failed', 'timed_out') and d.update_id is not null
+  set state = j.becomes, grp = j.grp, since = case when j.becomes = j.was then d.since else now() end,
+      reason = case when j.becomes = 'excluded' then j.unfit
+                    when j.becomes = j.was then d.reason
+                    when j.becomes = 'succeeded' then 'runs the image, though its update had not ended well' end,
+      asleep = d.asleep and j.becomes = j.was and not stops.it,
+      attempts = case when j.back and j.becomes = 'waiting' then 0 else d.attempts end,
+      watched_until = case when j.becomes = 'succeeded' and j.was <> 'succeeded'
+                             then now() + j.watched * interval '1 second' else d.watched_until end,
+      ask_at = case when j.becomes = 'waiting' and j.was <> 'waiting' and d.in_stage then now()
+                    when j.becomes <> j.was or stops.it then 'infinity' else d.ask_at end
+  from judged j cross join lateral (select j.retry and j.unfit is not null and not j.back as it) stops
+  where d.rollout_id = j.rollout_id and d.device_id = j.device_id
+    and (j.becomes <> j.was or j.grp <> d.grp or stops.it or j.was = 'excluded' and d.reason is distinct from j.unfit)
 )
 select count(*)::int as n from took;
 
+-- name: rollout_look_again
+-- Devices $2 are no longer what their rollouts took them for.
+insert into devices_changed (device_id)
+select jsonb_array_elements_text($2::jsonb)::int from rollout_driver where fence = $1::bigint;
+
 -- name: rollout_watch
--- Compares devices of rollout $2 that were updated with those that were not, marks updated ones that fell silent for
--- $3 seconds as vanished (and back), and offers that wait for a device which is offline as asleep.
+-- Compares devices of rollout $2 that were updated with those that were not, marks as vanished (and back) updated ones
+-- that have been silent for $3 seconds and fell so within the soak of their update, an hour at least (later on a
+-- device may sleep by habit), and as asleep offers that wait for a device which is offline.
 with mine as (
   select from rollout_driver where fence = $1::bigint for share
 ), seen as (
   select m.device_id, m.state, m.asleep, d.status = 'offline' as offline,
          d.status = 'offline' and d.last_seen < now() - $3::float8 * interval '1 second' as silent,
+         coalesce(d.last_seen < m.watched_until, false) as watched,
          d.last_seen > r.stage_entered_at - interval '1 hour' as alive,
          (d.telemetry->>'reset_reason') in ('panic', 'int_wdt', 'task_wdt', 'wdt', 'brownout') as crashed,
          case when jsonb_typeof(d.telemetry->'heap') = 'number' then (d.telemetry->>'heap')::float8 end as heap
@@ -166,52 +206,77 @@ with mine as (
   where id = $2::int and exists (select from mine)
 )
 update rollout_devices m
-set state = case when m.state in ('succeeded', 'vanished') then case when s.silent then 'vanished' else 'succeeded' end
-                 else m.state end,
+set state = case m.state when 'succeeded' then 'vanished' when 'vanished' then 'succeeded' else m.state end,
     reason = case when m.state = 'succeeded' then 'fell silent after the update'
                   when m.state = 'vanished' then null else m.reason end,
     asleep = m.state in ('pending', 'offered') and s.offline, since = now()
 from seen s
 where m.rollout_id = $2::int and m.device_id = s.device_id
-  and (m.state = 'succeeded' and s.silent or m.state = 'vanished' and not s.offline
+  and (m.state = 'succeeded' and s.silent and s.watched or m.state = 'vanished' and not s.silent
        or m.state in ('pending', 'offered') and m.asleep <> s.offline);
 
 -- name: rollout_candidates read
 -- Devices of rollout $1 to be asked about now, in the order in which they became due. $2: how many  $3: how many of a
--- group at once, or null  $4: how many may be offline
+-- group at once, or null  $4: how many may be offline; of a group those are half of it at most, for each may keep its
+-- place for days
 with room as (
-  select grp, least($2::int, $3::int - coalesce(sum(n) filter (where
-                state in ('pending', 'offered', 'downloading', 'installing')), 0))::int as free
-  from rollout_counts where rollout_id = $1::int group by grp
+  select grp, least($2::int, $3::int - busy)::int as free, $3::int / 2 - dozing as beds
+  from (select grp, coalesce(sum(n) filter (where under_way), 0) as busy,
+               coalesce(sum(n) filter (where under_way and asleep), 0) as dozing
+        from (select *, state in ('pending', 'offered', 'downloading', 'installing') as under_way
+              from rollout_counts where rollout_id = $1::int) c
+        group by grp) g
 ), due as (
-  select m.* from room cross join lateral
+  select m.*, room.beds from room cross join lateral
     (select * from rollout_devices
      where rollout_id = $1::int and grp = room.grp and ask_at <= now()
      order by ask_at, bucket limit greatest(room.free, 0)) m
   order by m.ask_at, m.bucket limit $2::int
+), kinds as materialized ( -- what has happened since rollout_fold_devices looked
+  select k.*, rollout_exclusion(case when begun then r.plan - 'from' else r.plan end, f, k.chip, k.chip_reported,
+                                k.firmware_version, k.elf_sha256) as unfit
+  from (select distinct due.update_id is not null as begun, chip, chip_reported, firmware_version, elf_sha256
+        from due join devices d on d.id = due.device_id) k,
+       rollouts r join firmware f on f.id = r.firmware_id
+  where r.id = $1::int and r.state = 'running'
 )
 select d.id, d.elf_sha256, d.firmware_version, m.state, m.attempts, m.update_id, m.verdict, m.reason,
        m.asked, d.status = 'online' as online,
-       row_number() over (partition by d.status = 'offline' order by m.ask_at, m.bucket) > $4::int
-         and d.status = 'offline' as no_room,
+       d.status = 'offline' and
+         (row_number() over (partition by d.status = 'offline' order by m.ask_at, m.bucket) > $4::int
+          or row_number() over (partition by d.status = 'offline', m.grp order by m.ask_at, m.bucket) > m.beds)
+         as no_room,
+       k.unfit,
        (select u.id from updates u where u.device_id = d.id
         and u.state in ('pending', 'offered', 'downloading', 'installing')) as other_update,
        (select o.id from rollout_devices om join rollouts o on o.id = om.rollout_id
         where om.device_id = d.id and o.state = 'running' and om.in_stage
-          and om.state in ('waiting', 'held') and (o.priority, -o.id) > (r.priority, -r.id)
+          and (om.state in ('waiting', 'held') or om.state in ('failed', 'timed_out') and om.ask_at < 'infinity')
+          and (o.priority, -o.id) > (r.priority, -r.id)
         order by o.priority desc, o.id limit 1) as other_rollout,
-       (select jsonb_build_object('id', f.id, 'version', f.version, 'chip', f.chip, 'size', f.size, 'sha256', f.sha256,
-                                  'elf_sha256', f.elf_sha256, 'release_signature', f.release_signature,
-                                  'release_key', f.release_key)
-        from jsonb_to_recordset(r.plan->'steps') as s (below text, via text)
-        join firmware f on f.chip = d.chip and f.version = s.via and f.project = r.firmware->>'project'
-        where version_rank(d.firmware_version) < version_rank(s.below)
-        order by version_rank(s.below) limit 1) as step,
+       step.via, step.image as step,
        jsonb_build_object('id', d.id, 'device_code', d.device_code, 'name', d.name, 'chip', d.chip,
          'firmware_version', d.firmware_version, 'tags', d.tags, 'online', d.status = 'online',
          'silent_for', round(extract(epoch from now() - d.last_seen)), 'telemetry', d.telemetry,
          'attempts', m.attempts)::text as device
 from due m join devices d on d.id = m.device_id join rollouts r on r.id = m.rollout_id
+left join kinds k on k.begun = (m.update_id is not null) and coalesce(k.chip, '') = coalesce(d.chip, '')
+  and coalesce(k.chip_reported, '') = coalesce(d.chip_reported, '')
+  and coalesce(k.firmware_version, '') = coalesce(d.firmware_version, '')
+  and coalesce(k.elf_sha256, '') = coalesce(d.elf_sha256, '')
+left join lateral ( -- the version it has to pass through next
+  select s.via,
+         (select jsonb_build_object('id', f.id, 'version', f.version, 'chip', f.chip, 'size', f.size, 'sha256', f.sha256,
+                                    'elf_sha256', f.elf_sha256, 'release_signature', f.release_signature,
+                                    'release_key', f.release_key)
+          from firmware f
+          where f.chip = r.firmware->>'chip' and f.version = s.via and f.project = r.firmware->>'project'
+            and f.release_signature is not null
+          order by f.id desc limit 1) as image
+  from jsonb_array_elements_text(r.plan->'steps') with ordinality as s (via, nth)
+  where version_rank(s.via) < version_rank(r.firmware->>'version')
+    and coalesce(version_rank(d.firmware_version) < version_rank(s.via), true)
+  order by s.nth limit 1) step on true
 order by m.ask_at, m.bucket;
 
 -- name: rollout_apply
@@ -258,13 +323,14 @@ with mine as (
               else d.reason end as reason
   from decided d left join made on made.id = d.update_id
 ), was as (
-  select m.device_id, m.verdict, m.reason, m.revision, m.asked
+  select m.device_id, m.state, m.verdict, m.reason, m.revision, m.asked
   from rollout_devices m join final using (device_id) where m.rollout_id = $2::int
 ), written as (
   update rollout_devices m
-  set state = case f.verdict when 'offer' then 'pending' when 'skip' then 'skipped'
-                             else case when m.state in ('failed', 'timed_out') then m.state else 'held' end end,
-      update_id = coalesce(f.update_id, m.update_id), asleep = coalesce(f.asleep, false),
+  set state = case when f.verdict = 'offer' then 'pending' when bad.it then m.state
+                   when f.verdict = 'skip' then 'skipped' else 'held' end,
+      update_id = coalesce(f.update_id, m.update_id),
+      asleep = case when bad.it and f.verdict <> 'offer' then f.verdict = 'hold' else coalesce(f.asleep, false) end,
       attempts = m.attempts + case when f.update_id is null then 0 else 1 end,
       retry_after = f.retry_after,
       ask_at = case when f.verdict = 'hold' then now() + f.again * interval '1 second'
@@ -274,6 +340,7 @@ with mine as (
       since = case when same.alike then m.since else now() end
   from final f join was w using (device_id) cross join lateral
     (select (w.verdict, w.reason, w.revision) is not distinct from (f.verdict, f.reason, $6::text) as alike) same
+    cross join lateral (select w.state in ('failed', 'timed_out') as it) bad -- tried again or not, it has failed
   where m.rollout_id = $2::int and m.device_id = f.device_id
 ), kept as (
   insert into decisions (rollout_id, device_id, verdict, reason, policy, revision, line, file, inputs)
@@ -330,7 +397,8 @@ insert into decisions (rollout_id, verdict, reason, policy, revision, line, file
 select id, $5::text, $6::text, $8::text, $9::text, $7::int, $12::text, $10::jsonb from same where not alike or $5::text <> 'hold';
 
 -- name: rollout_time_out
--- Ends updates of rollout $2: taken and silent for $3 seconds, or never taken for $4 seconds. $5: how many at once
+-- Ends updates of rollout $2: taken and silent for $3 seconds, or never taken for $4 seconds, or for $3 by a device that
+-- is awake. $5: how many at once
 with mine as (
   select from rollout_driver where fence = $1::bigint for share
 ), due as (
@@ -338,7 +406,11 @@ with mine as (
   where rollout_id = $2::int and state in ('pending', 'offered', 'downloading', 'installing')
     and exists (select from mine)
     and (taken_at is not null and updated_at < now() - $3::float8 * interval '1 second'
-         or taken_at is null and created_at < now() - $4::float8 * interval '1 second')
+         or taken_at is null and created_at < now() - $4::float8 * interval '1 second'
+         or taken_at is null and state = 'offered' and updated_at < now() - $3::float8 * interval '1 second'
+            and exists (select from rollout_devices m join devices d on d.id = m.device_id
+                        where m.rollout_id = updates.rollout_id and m.device_id = updates.device_id and not m.asleep
+                          and m.since < now() - $3::float8 * interval '1 second' and d.status = 'online'))
   limit $5::int for update skip locked
 ), ended as (
   update updates u

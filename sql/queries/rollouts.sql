@@ -69,7 +69,9 @@ where rollout_id = $1::int and state = 'excluded' group by reason order by count
 -- A person's word on rollout $1. $2: states it may come from  $3: new state  $4: verdict  $5: reason  $6: account
 with moved as (
   update rollouts set state = $3::text, reason = $5::text, updated_at = now(), verdict = null, verdict_count = 0,
-                      credited_at = now(), resumed_at = case when $4::text = 'resume' then now() else resumed_at end
+                      credited_at = now(), resumed_at = case when $4::text = 'resume' then now() else resumed_at end,
+                      known_succeeded = case when $4::text <> 'resume' then known_succeeded end,
+                      known_failed = case when $4::text <> 'resume' then known_failed end
   where id = $1::int and state = any (array(select jsonb_array_elements_text($2::jsonb)))
   returning id, policy, revision
 ), kept as (

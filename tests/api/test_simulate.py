@@ -38,8 +38,9 @@ select 3, i, case when i % 20 = 5 then 'hold' else 'offer' end, case when i % 20
          'telemetry', jsonb_build_object('battery', case when i % 20 = 5 then 10 else 90 end)))
 from generate_series(1, 100) i;
 insert into decisions (rollout_id, verdict, reason, policy, line, inputs)
-values (3, 'pause', 'failures above 5 %', 'canary', 20, '{"now": 1790000060, "rollout": {"stage": "canary", "age": 60},
-  "stats": {"ended": 25, "failed": 5, "succeeded": 20, "failure_low": 0.09, "stage_done": false, "stage_age": 60}}'),
+values (3, 'pause', 'failures above 5 %', 'canary', 21, '{"now": 1790000060, "rollout": {"stage": "canary", "age": 60},
+  "stats": {"ended": 25, "failed": 5, "succeeded": 20, "stage_done": false, "stage_age": 60,
+            "since_resume": {"ended": 25, "failed": 5, "failure_low": 0.09}}}'),
        (3, 'resume', 'resumed on request', 'canary', null, '{"by": "operator@example.org"}');
 """
 
@@ -76,8 +77,8 @@ def test_it_pauses_in_the_canary_stage():
         assert answer["timeline"][-1]["verdict"] == "pause" and answer["timeline"][-1]["failure_low"] > 0.05
         assert answer["counts"]["waiting"] >= 99000
     said = run("simulate", "canary", "--failure-rate", 0.08).stdout
-    assert re.search(r"Pauses after .*, in stage canary: failures above 5 %\n  scripts/policies/canary.lua:20\n"
-                     r'    if stats.ended >= 20 and .* return "pause"', said)
+    assert re.search(r"Pauses after .*, in stage canary: failures above 5 %\n  scripts/policies/canary.lua:21\n"
+                     r'    if seen.ended >= 20 and .* return "pause"', said)
 
 
 def test_the_same_options_give_the_same_answer():

@@ -1,4 +1,4 @@
--- Conditions for `admit`. Each is a function like admit that returns nothing where it has no objection;
+-- Conditions. Those for `advance` are at the end; those for `admit` come first. Each is a function like admit that returns nothing where it has no objection;
 -- conditions.all makes one admit of several, whose first objection counts.
 
 local conditions = {}
@@ -44,6 +44,13 @@ function conditions.hours(from, to)
       return "hold", ("%d:00 to %d:00 only"):format(from, to), { again = again }
     end
   end
+end
+
+-- For `advance`: surely more than `share` of the devices failed, of at least 20. Whoever resumes a rollout knows what
+-- had failed by then; what ends later counts anew.
+function conditions.failing(stats, share)
+  local seen = stats.since_resume
+  return seen.ended >= 20 and seen.failure_low > share
 end
 
 return conditions

@@ -78,8 +78,8 @@ static void test_counts(void **state)
         " \"inputs\": {\"by\": \"somebody\"}}",
         "{\"id\": 6, \"rollout_id\": 3, \"device_id\": null, \"verdict\": \"hold\", \"reason\": \"x\", "
         "\"inputs\":"
-        " {\"stats\": {\"failed\": 10, \"succeeded\": 20, \"failure_low\": 0.2, \"stage_done\": false}, "
-        "\"now\": 3}}"};
+        " {\"stats\": {\"failed\": 10, \"succeeded\": 20, \"stage_done\": false, \"since_resume\": "
+        "{\"ended\": 30, \"failed\": 10, \"failure_low\": 0.2}}, \"now\": 3}}"};
     json_t *answer = replay(*state,
                             "return { admit = function(d)\n"
                             "  if d.id == 9 then return 'hold', 'still low' end return 'offer' end }",

@@ -131,12 +131,14 @@ static void advances(struct shipped *shipped, const char *rollout, const char *s
 
 static void test_wait_for_approval(void **state)
 {
-    advances(*state, "{}", "{\"ended\": 3, \"failure_low\": 0, \"stage_done\": false}", POLICY_HOLD);
-    advances(*state, "{}", "{\"ended\": 50, \"failure_low\": 0.2, \"stage_done\": false}", POLICY_PAUSE);
-    advances(*state, "{\"resumed\": false}", "{\"ended\": 3, \"failure_low\": 0, \"stage_done\": true}",
-             POLICY_PAUSE);
-    advances(*state, "{\"resumed\": true}", "{\"ended\": 3, \"failure_low\": 0, \"stage_done\": true}",
-             POLICY_ADVANCE);
+    static const char few[] = "{\"since_resume\": {\"ended\": 3, \"failure_low\": 0}, \"stage_done\": false}",
+                      bad[] =
+                          "{\"since_resume\": {\"ended\": 50, \"failure_low\": 0.2}, \"stage_done\": false}",
+                      done[] = "{\"since_resume\": {\"ended\": 3, \"failure_low\": 0}, \"stage_done\": true}";
+    advances(*state, "{}", few, POLICY_HOLD);
+    advances(*state, "{}", bad, POLICY_PAUSE);
+    advances(*state, "{\"resumed\": false}", done, POLICY_PAUSE);
+    advances(*state, "{\"resumed\": true}", done, POLICY_ADVANCE);
 }
 
 int main(void)

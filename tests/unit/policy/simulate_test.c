@@ -52,7 +52,7 @@ static const char careful[] =
 
 static void test_completes(void **state)
 {
-    json_t *answer = ask(*state, careful, "{\"fleet\": {\"devices\": 2000}}");
+    json_t *answer = ask(*state, careful, "{\"fleet\": {\"devices\": 2000, \"battery_share\": 0}}");
     assert_string_equal(text(answer, "outcome"), "completed");
     assert_int_equal(count_of(answer, "succeeded"), 2000);
     json_t *canary_stage = stage_of(answer, 0), *all = stage_of(answer, 1);
@@ -206,7 +206,9 @@ static void test_default_advance(void **state)
            *last = json_array_get(timeline, json_array_size(timeline) - 1);
     stats.failed = (int)number(last, "failed");
     stats.succeeded = (int)number(last, "succeeded");
-    stats.failure_low = json_number_value(json_object_get(last, "failure_low"));
+    stats.since_resume.failed = stats.failed;
+    stats.since_resume.ended = stats.succeeded + stats.failed;
+    stats.since_resume.failure_low = json_number_value(json_object_get(last, "failure_low"));
     assert_string_equal(rollout_default_advance(&plan, &stats, 0, 0, reason, sizeof(reason)), "pause");
     assert_string_equal(text(answer, "outcome"), "paused");
     assert_string_equal(text(answer, "reason"), reason);
