@@ -6,6 +6,13 @@ local policy = require "lib.policy_source"
 local rollout = require "lib.rollout"
 local target = require "lib.target"
 
+local MOST_PARAMS = 16384
+local STATES = { "running", "paused", "completed", "aborted", "rolling_back", "rolled_back" }
+local UPDATE_STATES = {
+  "pending", "offered", "downloading", "installing", "succeeded", "failed", "rolled_back", "rejected", "timed_out",
+  "cancelled",
+}
+
 local function refuse(field, message)
   fail(422, "The rollout cannot be made.", { errors = { { field = field, message = message } } })
 end
@@ -27,6 +34,8 @@ local function create(req)
   if not image.release_signature then
     refuse("firmware_id", "has no release signature: no device would install it")
   end
+  local unknown = body.target and body.target.device_ids and db.one("rollout_unknown", body.target.device_ids)
+  if unknown then refuse("target.device_ids", ("there is no device %d"):format(unknown.id)) end
   local id = db.transaction(function(tx)
     local made = tx.one("rollout_create", body.name, body.policy, plan, body.firmware_id, body.target or {},
       body.params or {}, body.priority or plan.priority, body.starts_at, req.user.id,
@@ -96,7 +105,9 @@ return {
       firmware_id = { "integer", min = 1 },
       policy = { "string", min = 1, max = 50 },
       target = { "object", fields = target, optional = true },
-      params = { "map", of = { "any" }, max = 32, optional = true },
+      params = { "map", of = { "any" }, max = 32, optional = true, check = function(params)
+        if #json.encode(params) > MOST_PARAMS then return "may have 16 KiB as JSON: every call of a policy reads them" end
+      end },
       priority = { "integer", min = -1000, max = 1000, optional = true }, -- else as the policy says
       starts_at = { "string", max = 40, optional = true, check = function(text)
         if not time.parse(text) then return "must be a time like 2026-01-31T12:00:00Z" end
@@ -106,7 +117,7 @@ return {
   },
   {
     method = "GET", path = "/rollouts", who = "operator",
-    query = page.query { state = { "string", max = 20, optional = true } },
+    query = page.query { state = { "string", one_of = STATES, optional = true } },
     handler = list,
   },
   { method = "GET", path = "/rollouts/:id", who = "operator", handler = get },
@@ -116,7 +127,7 @@ return {
   steer("rollback", { "running", "paused", "completed", "aborted" }, "rolling_back", "rolled back on request"),
   {
     method = "GET", path = "/rollouts/:id/devices", who = "operator",
-    query = page.query { state = { "string", max = 20, optional = true } },
+    query = page.query { state = { "string", one_of = UPDATE_STATES, optional = true } },
     handler = updates,
   },
   {

@@ -10,6 +10,11 @@ select $1::text, p.name, $3::jsonb, $10::text, f.id,
 from policies p, firmware f where p.name = $2::text and f.id = $4::int
 returning id;
 
+-- name: rollout_unknown read
+-- The first of the ids $1 that no device has.
+select w.id::int as id from jsonb_array_elements_text($1::jsonb) with ordinality as w (id, nth)
+where not exists (select from devices where devices.id = w.id::int) order by w.nth limit 1;
+
 -- name: rollout_enlist
 -- Makes the devices that the target of rollout $1 names its members. In the transaction that makes it. Whom it cannot
 -- have is looked up once for each kind of device: there are few.

@@ -11,58 +11,74 @@ from test_firmware import upload, version
 
 
 class Answering(Device):
-    """A device that takes each offer and ends it as `outcome` says: confirmed, failed, rolled_back, or silent."""
+    """A device that takes each offer and ends it as `outcome` says: confirmed, failed, rolled_back, rejected, or silent
+    (it begins, and end() ends it), or deaf (it takes none)."""
 
     def __init__(self, system, account, firmware, outcome="confirmed", **fields):
         super().__init__(system, account, **fields)
-        self.outcome, self.runs, self.taken = outcome, firmware, []
+        self.outcome, self.runs, self.taken, self.current = outcome, firmware, [], None
 
     def connect(self, **options):
         code = super().connect(**options)
         self.mqtt.on_message = self.on_offer
+        while not self.messages.empty():  # what came at once
+            self.on_offer(self.mqtt, None, self.messages.get())
         self.tell()
         return code
 
     def tell(self, **fields):
         self.mqtt.publish(self.topics["status"], json.dumps({
-            "status": "online", "session": self.session, "chip": "esp32", "firmware_version": self.runs["version"],
+            "status": "online", "session": self.session, "chip": self.device["chip"], "firmware_version": self.runs["version"],
             "elf_sha256": self.runs["elf_sha256"], "battery": 80, **fields}), qos=1)
 
     def on_offer(self, client, userdata, message):
-        if not message.payload:
+        self.current = json.loads(json.loads(message.payload)["manifest"]) if message.payload else None
+        if not self.current or self.outcome == "deaf" or self.current["update_id"] in self.taken:
             return
-        offer = json.loads(json.loads(message.payload)["manifest"])
-        if offer["update_id"] in self.taken:
-            return
-        self.taken.append(offer["update_id"])
-        block = {"update_id": offer["update_id"], "error": None}
-        self.tell(ota={**block, "state": "downloading", "progress": 50})
-        if self.outcome == "silent":
-            return
-        if self.outcome == "confirmed" or offer["action"] == "rollback":
-            self.runs = offer
-        self.tell(ota={**block, "state": "confirmed" if offer["action"] == "rollback" else self.outcome,
-                       "error": None if self.outcome == "confirmed" else "as the test asked"})
+        self.taken.append(self.current["update_id"])
+        self.report("downloading", progress=50)
+        if self.outcome != "silent":
+            self.end("confirmed" if self.current["action"] == "rollback" else self.outcome)
+
+    def report(self, state, **more):
+        self.tell(ota={"update_id": self.current["update_id"], "state": state, "error": None, **more})
+
+    def end(self, outcome="confirmed"):
+        if outcome == "confirmed":
+            self.runs = self.current
+        self.report(outcome, error=None if outcome == "confirmed" else "as the test asked")
 
 
 @pytest.fixture
 def fleet(otad, operator):
-    """fleet(count, tag, outcome): connected devices on an older image, marked by a tag of the test's own."""
+    """fleet(count, outcome, tags): connected devices on an older image, marked by a tag of the test's own; with that
+    image and a newer one. fleet.image(...) uploads another one, fleet.device(image, ...) makes one that runs it."""
     devices = []
 
-    def make(count, outcome=lambda i: "confirmed", **fields):
-        old = upload(operator, make_image.build(project=project, version=version())).json()["firmware"]
-        new = upload(operator, make_image.build(project=project, version="99999." + version())).json()["firmware"]
-        for i in range(count):
-            device = Answering(otad, operator, old, outcome(i), tags={"test": tag}, **fields)
-            devices.append(device)
-            assert device.connect() == 0
-        for device in devices:
-            device.wait(lambda d: d["firmware_version"] == old["version"])
-        return devices, old, new
+    def image(release=None, **options):
+        answer = upload(operator, make_image.build(project=project, version=release or version(), **options))
+        assert answer.status_code == 201, answer.text
+        return answer.json()["firmware"]
+
+    def device(firmware, outcome="confirmed", tags=None, online=True, **fields):
+        made = Answering(otad, operator, firmware, outcome, tags={"test": tag, **(tags or {})}, **fields)
+        devices.append(made)
+        if online:
+            assert made.connect(tls=False) == 0
+        return made
+
+    def make(count, outcome=lambda i: "confirmed", tags=lambda i: {}, **fields):
+        old, new = image(), image("99999." + version())
+        made = [device(old, outcome(i), tags(i), **fields) for i in range(count)]
+        settle(made)
+        return made, old, new
+
+    def settle(made):
+        for one in made:
+            one.wait(lambda d: d["firmware_version"] == one.runs["version"])
 
     project, tag = "p" + secrets.token_hex(4), secrets.token_hex(4)
-    make.tag = tag
+    make.tag, make.image, make.device, make.settle = tag, image, device, settle
     yield make
     for device in devices:
         device.disconnect()
@@ -93,6 +109,28 @@ def rollout(operator, made):
 
 def reaches(operator, made, state, timeout=40):
     return wait_for(lambda: (lambda r: r if r["state"] == state else None)(rollout(operator, made)), timeout)
+
+
+def counts(operator, made, timeout=20, **expected):
+    """Waits until the counts of the rollout are these, and returns all of it."""
+    return wait_for(lambda: (lambda r: r if expected.items() <= r["counts"].items() else None)(rollout(operator, made)),
+                    timeout)
+
+
+def steer(operator, made, verb, reason=None):
+    answer = operator.client.post(f"/rollouts/{made['id']}/{verb}", json={"reason": reason} if reason else {})
+    assert answer.status_code == 200, answer.text
+    return answer.json()["rollout"]
+
+
+def explained(operator, device, made):
+    """What GET /devices/:id/explain says of this rollout."""
+    answer = operator.client.get(f"/devices/{device.id}/explain").json()
+    return next(r for r in answer["rollouts"] if r["rollout_id"] == made["id"])
+
+
+def updates(operator, device):
+    return operator.client.get(f"/devices/{device.id}/updates").json()["items"]
 
 
 def decisions(operator, made):
