@@ -246,7 +246,8 @@ select d.id, d.elf_sha256, d.firmware_version, m.state, m.attempts, m.update_id,
          (row_number() over (partition by d.status = 'offline' order by m.ask_at, m.bucket) > $4::int
           or row_number() over (partition by d.status = 'offline', m.grp order by m.ask_at, m.bucket) > m.beds)
          as no_room,
-       k.unfit,
+       coalesce(k.unfit, case when coalesce(d.tags->>(r.plan->'spread'->>'tag'), '') <> m.grp then 'is of another group' end)
+         as unfit,
        (select u.id from updates u where u.device_id = d.id
         and u.state in ('pending', 'offered', 'downloading', 'installing')) as other_update,
        (select o.id from rollout_devices om join rollouts o on o.id = om.rollout_id

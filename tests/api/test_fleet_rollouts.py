@@ -12,7 +12,7 @@ from devices import wait_for
 from otad_fleet import MODES, FirstImage, OtadFleet, register
 from test_firmware import stored, upload
 from test_fleet import SIZE, TIMES, make_fleet  # noqa: F401 (a fixture)
-from test_rollouts import decisions, new_policy, reaches, rollout
+from rollouts import decisions, new_policy, reaches, rollout
 
 OVER = {"completed", "paused", "aborted", "rolled_back"}
 CANARY = """return {{

@@ -2,14 +2,14 @@
 import secrets
 import time
 
-import pytest
-
 from answers import problem
 from devices import wait_for
-from test_rollout_features import STAY, history, most_at_once, put_again
-from test_rollouts import counts, decisions, explained, fleet, new_policy, reaches, roll, rollout, steer, updates
+from rollouts import (counts, course, decisions, explained, fleet, history, most_at_once, new_policy, put_again, reaches, roll,
+                      rollout, steer, together, updates)
 
-assert fleet  # the fixture
+assert course and fleet  # the fixtures
+
+STAY = 'advance = function() return "hold", "as the test asked" end'  # the rollout stays in its stage
 
 
 def look(otad, made):
@@ -26,6 +26,7 @@ def offers_to(operator, made, device):
     return [d["reason"] for d in reversed(decisions(operator, made)) if d["device_id"] == device.id and d["verdict"] == "offer"]
 
 
+@together
 def test_what_is_tried_again(otad, operator, fleet):
     devices, _, new = fleet(6, outcome=lambda i: ["failed", "failed", "silent", "rolled_back", "rejected", "deaf"][i])
     policy = new_policy(operator, f"""return {{ timeout = "1s", retry = {{ max = 1, after = "2s" }}, {STAY},
@@ -50,7 +51,8 @@ def test_what_is_tried_again(otad, operator, fleet):
     counts(operator, made, failed=1, succeeded=2, timed_out=1, rolled_back=1, rejected=1)
 
 
-def test_a_failure_that_is_not_tried_again_stays_one(operator, fleet):
+@together
+def test_a_failure_that_is_not_tried_again_stays_one(otad, operator, fleet):
     devices, _, new = fleet(2, outcome=lambda i: "failed")
     policy = new_policy(operator, f"""return {{ retry = {{ max = 5, after = "1s" }}, {STAY},
       admit = function(device)
@@ -67,7 +69,8 @@ def test_a_failure_that_is_not_tried_again_stays_one(operator, fleet):
     assert all(len(device.taken) == 1 for device in devices)
 
 
-def test_it_succeeded_later_than_it_was_waited_for(operator, fleet):
+@together
+def test_it_succeeded_later_than_it_was_waited_for(otad, operator, fleet):
     devices, _, new = fleet(1, outcome=lambda i: "silent")
     policy = new_policy(operator, f'return {{ timeout = "1s", retry = {{ max = 1, after = "1h" }}, {STAY} }}')
     made = roll(operator, fleet, policy, new)
@@ -77,6 +80,7 @@ def test_it_succeeded_later_than_it_was_waited_for(operator, fleet):
     counts(operator, made, timed_out=0, succeeded=1)
 
 
+@together
 def test_those_that_fall_silent_after_their_update(otad, operator, fleet):
     devices, _, new = fleet(3)
     policy = new_policy(operator, f"""return {{ vanish_after = "1s", {STAY},
@@ -101,7 +105,8 @@ def test_those_that_fall_silent_after_their_update(otad, operator, fleet):
     counts(operator, made, vanished=0, succeeded=3)
 
 
-def test_a_stage_does_not_wait_for_those_held_for_good(operator, fleet):
+@together
+def test_a_stage_does_not_wait_for_those_held_for_good(otad, operator, fleet):
     devices, _, new = fleet(4)
     policy = new_policy(operator, """return { stages = { { name = "most", share = 0.999, soak = "1s" }, { name = "all", share = 1 } },
       admit = function(device)
@@ -117,7 +122,8 @@ def test_a_stage_does_not_wait_for_those_held_for_good(operator, fleet):
     assert reaches(operator, made, "completed")["counts"]["succeeded"] == 4
 
 
-def test_resumed_knowingly_it_waits_for_new_evidence(operator, fleet):
+@together
+def test_resumed_knowingly_it_waits_for_new_evidence(otad, operator, fleet):
     devices, _, new = fleet(8, outcome=lambda i: "failed")
     policy = new_policy(operator, """return { retry = { max = 0 }, stages = {
       { name = "few", share = 0.25 }, { name = "more", share = 0.5 }, { name = "all", share = 1 } } }""")
@@ -131,7 +137,8 @@ def test_resumed_knowingly_it_waits_for_new_evidence(operator, fleet):
     assert paused["counts"]["failed"] == 4
 
 
-def test_pause_and_resume(operator, fleet):
+@together
+def test_pause_and_resume(otad, operator, fleet):
     devices, _, new = fleet(4, outcome=lambda i: "silent")
     made = roll(operator, fleet, new_policy(operator, "return { concurrency = 2 }"), new)
     counts(operator, made, downloading=2, waiting=2)
@@ -153,8 +160,7 @@ def test_pause_and_resume(operator, fleet):
     assert ("pause", "to look at it") in said and ("resume", "looks fine") in said
 
 
-@pytest.mark.parametrize("who", ["an operator", "the policy"])
-def test_abort_withdraws_offers(otad, operator, fleet, who):
+def aborted(otad, operator, fleet, who):
     old, new = fleet.image(), fleet.image("99999.1.0")
     asleep, deaf, ends = fleet.device(old, online=False), fleet.device(old, "deaf"), fleet.device(old)
     fleet.settle([deaf, ends])
@@ -175,6 +181,17 @@ def test_abort_withdraws_offers(otad, operator, fleet, who):
     assert [states(operator, device) for device in (asleep, deaf, ends)] == [["cancelled"], ["cancelled"], ["succeeded"]]
 
 
+@together
+def test_abort_withdraws_offers(otad, operator, fleet):
+    aborted(otad, operator, fleet, "an operator")
+
+
+@together
+def test_a_policy_that_aborts_does_so_too(otad, operator, fleet):
+    aborted(otad, operator, fleet, "the policy")
+
+
+@together
 def test_the_way_back_keeps_to_the_caps(otad, operator, fleet):
     devices, old, new = fleet(6)
     policy = new_policy(operator, "return {}")
@@ -195,7 +212,8 @@ def test_the_way_back_keeps_to_the_caps(otad, operator, fleet):
     problem(operator.client.post(f"/rollouts/{made['id']}/rollback", json={}), 409)
 
 
-def test_a_rollback_that_fails_is_not_begun_over_and_over(operator, fleet):
+@together
+def test_a_rollback_that_fails_is_not_begun_over_and_over(otad, operator, fleet):
     devices, _, new = fleet(1)
     made = roll(operator, fleet, new_policy(operator, 'return { retry = { max = 0 } }'), new)
     reaches(operator, made, "completed")

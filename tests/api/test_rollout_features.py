@@ -3,25 +3,12 @@ import hashlib
 import time
 
 from devices import wait_for
-from test_rollouts import counts, decisions, explained, fleet, new_policy, reaches, roll, rollout, steer, updates
+from rollouts import (counts, course, decisions, explained, history, most_at_once, new_policy, put_again, reaches, roll,
+                      rollout, steer, together, updates)
 
-assert fleet  # the fixture
+assert course  # the fixture
 
 STAY = 'advance = function() return "hold", "as the test asked" end'  # the rollout stays in its stage
-
-
-def history(otad, made, action="install"):
-    """(device, from, to) of each update of the rollout, in seconds; one under way lasts."""
-    rows = otad.psql(f"""select device_id, extract(epoch from created_at),
-                                case when state in ('pending', 'offered', 'downloading', 'installing') then 'inf'
-                                     else extract(epoch from updated_at)::float8 end
-                         from updates where rollout_id = {made['id']} and action = '{action}' order by id""")
-    return [(int(device), float(start), float(end)) for device, start, end in
-            (row.split("|") for row in rows.splitlines())]
-
-
-def most_at_once(spans):
-    return max(sum(start <= at < end for _, start, end in spans) for _, at, _ in spans)
 
 
 def members(otad, made):
@@ -38,6 +25,7 @@ def tag(operator, fleet, device, **tags):
     assert answer.status_code == 200, answer.text
 
 
+@together
 def test_a_site_is_updated_a_few_devices_at_a_time(otad, operator, fleet):
     site = {i: {"site": "north" if i < 6 else "south"} for i in range(10)}
     devices, _, new = fleet(13, tags=lambda i: site.get(i, {}), outcome=lambda i: "silent" if i == 12 else "confirmed")
@@ -53,6 +41,7 @@ def test_a_site_is_updated_a_few_devices_at_a_time(otad, operator, fleet):
     reaches(operator, made, "completed")
 
 
+@together
 def test_a_device_counts_where_it_is_now(otad, operator, fleet):
     """One waits that was moved to a site whose only place is taken."""
     devices, _, new = fleet(3, outcome=lambda i: "silent", tags=lambda i: {"site": "ab"[i > 1]})
@@ -72,7 +61,8 @@ def test_a_device_counts_where_it_is_now(otad, operator, fleet):
     assert most_at_once(history(otad, made)) == 1
 
 
-def test_devices_that_sleep_leave_room_for_others(operator, fleet):
+@together
+def test_devices_that_sleep_leave_room_for_others(otad, operator, fleet):
     """Half of what may be under way, of the rollout and of a site, is for those that are awake."""
     old, new = fleet.image(), fleet.image("99999.1.0")
     asleep = [fleet.device(old, online=False, tags={"site": "ab"[i // 3]}) for i in range(6)]
@@ -94,6 +84,7 @@ def test_devices_that_sleep_leave_room_for_others(operator, fleet):
     assert reaches(operator, made, "completed")["counts"]["succeeded"] == 8
 
 
+@together
 def test_the_rollout_of_higher_priority_has_the_device(otad, operator, fleet):
     devices, _, newest = fleet(2)
     newer = fleet.image("99998.0.0")
@@ -115,12 +106,7 @@ def test_the_rollout_of_higher_priority_has_the_device(otad, operator, fleet):
     reaches(operator, below, "completed")
 
 
-def put_again(operator, name, source):
-    now = operator.client.get(f"/policies/{name}").json()["revision"]
-    answer = operator.client.put(f"/policies/{name}", json={"source": source}, headers={"If-Match": now})
-    assert answer.status_code == 200, answer.text
-
-
+@together
 def test_devices_come_and_go_while_it_runs(otad, operator, fleet):
     devices, old, new = fleet(4)
     policy = new_policy(operator, f"""return {{ {STAY}, admit = function(device)
@@ -152,6 +138,7 @@ def test_devices_come_and_go_while_it_runs(otad, operator, fleet):
     assert sum(n for state, n in seen.items() if state not in ("targeted", "under_way")) == len(members(otad, made)) == 4
 
 
+@together
 def test_late_devices_are_in_the_stage_of_their_hash(otad, operator, fleet):
     old, new = fleet.image(), fleet.image("99999.1.0")
     for _ in range(10):
@@ -171,6 +158,7 @@ def test_late_devices_are_in_the_stage_of_their_hash(otad, operator, fleet):
     counts(operator, made, held=sum(in_stage == "t" for _, in_stage, _ in found.values()))
 
 
+@together
 def test_who_can_have_the_firmware(otad, operator, fleet):
     step, new = fleet.image("1.9.0"), fleet.image("2.0.0", secure_version=1)
     runs = {"1.5.0": {}, "1.9.5": {}, "0.9.0": {}, "3.0.0": {}, "1.10.0": {"secure_version": 2}}
@@ -193,7 +181,8 @@ def test_who_can_have_the_firmware(otad, operator, fleet):
     assert operator.client.get(f"/firmware/{step['id']}").status_code == 200
 
 
-def test_steps_of_a_target_of_versions(operator, fleet):
+@together
+def test_steps_of_a_target_of_versions(otad, operator, fleet):
     """A step takes the device out of the versions that the target names: it goes on all the same."""
     old, new = fleet.image("1.5.0"), fleet.image("2.0.0")
     devices = [fleet.device(old), fleet.device(fleet.image("1.6.0"))]
@@ -212,6 +201,7 @@ def test_steps_of_a_target_of_versions(operator, fleet):
     assert updates(operator, devices[1]) == []
 
 
+@together
 def test_rate_and_growth(otad, operator, fleet):
     devices, _, new = fleet(10)
     policy = new_policy(operator, """return { rate = { per_minute = 90, growth = 3 },
@@ -228,7 +218,8 @@ def test_rate_and_growth(otad, operator, fleet):
     assert first[-1] - first[0] >= 0.9 and later[-1] - first[-1] >= 0.9
 
 
-def test_not_before_it_starts(operator, fleet):
+@together
+def test_not_before_it_starts(otad, operator, fleet):
     devices, _, new = fleet(1)
     at = time.time() + 4
     made = roll(operator, fleet, "all_at_once", new,
@@ -240,7 +231,8 @@ def test_not_before_it_starts(operator, fleet):
     assert done["counts"]["succeeded"] == 1
 
 
-def test_windows_are_those_of_the_place(operator, fleet):
+@together
+def test_windows_are_those_of_the_place(otad, operator, fleet):
     """From 23 to 1 o'clock, where it is 23 o'clock now, and where it is not: by the device's tag, else by params."""
     hour = time.gmtime().tm_hour
 

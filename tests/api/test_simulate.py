@@ -9,7 +9,7 @@ import pytest
 from devices import wait_for
 from services import GuardedPostgres, otad as run, service_directory
 from system import ROOT
-from test_rollouts import fleet, new_policy  # noqa: F401 (a fixture)
+from rollouts import fleet, new_policy  # noqa: F401 (a fixture)
 
 CANARY = ROOT / "scripts/policies/canary.lua"
 
