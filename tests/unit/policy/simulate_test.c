@@ -314,6 +314,63 @@ static void test_silence(void **state)
     json_decref(answer);
 }
 
+/* Who sleeps by habit later than the soak of its stage, an hour at least, has not vanished: a twelfth of
+ * these falls asleep within that hour. */
+static void test_sleep_later_on_is_no_failure(void **state)
+{
+    json_t *answer =
+               ask(*state,
+                   "return { max_failure = 1, stages = { { share = 0.999, soak = '1d' }, { share = 1 } } }",
+                   "{\"fleet\": {\"devices\": 2000, \"sleeping_share\": 1, \"sleep_period_s\": 172800, "
+                   "\"sleep_awake_s\": 86400}, \"days\": 0.9}"),
+           *shorter =
+               ask(*state,
+                   "return { max_failure = 1, stages = { { share = 0.999, soak = '30m' }, { share = 1 } } }",
+                   "{\"fleet\": {\"devices\": 2000, \"sleeping_share\": 1, \"sleep_period_s\": 172800, "
+                   "\"sleep_awake_s\": 86400}, \"days\": 0.9}");
+    long long soaked = count_of(answer, "vanished"), hour = count_of(shorter, "vanished");
+    assert_true(soaked > 5 * hour && hour > 0);
+    json_decref(answer);
+    json_decref(shorter);
+}
+
+/* Once its soak is over, a stage does not wait for devices that the policy holds; the rollout does. */
+static void test_held_for_good(void **state)
+{
+    static const char holds[] =
+        "return { stages = { { name = 'a', share = 0.5, soak = '1h' }, { share = 1 } },\n"
+        "  admit = function(device)\n"
+        "    return device.id %% %d == 0 and 'hold' or 'offer', 'as it is' end }";
+    char *few = x_printf(holds, 4),
+         *most = x_printf("return { admit = function(d) return d.id %% 4 > 0 and 'hold' "
+                          "or 'offer' end, stages = { { share = 0.5 }, { share = 1 } } }");
+    json_t *answer = ask(*state, few, "{\"fleet\": {\"devices\": 400}, \"days\": 1}"),
+           *stuck = ask(*state, most, "{\"fleet\": {\"devices\": 400}, \"days\": 1}");
+    assert_int_equal(number(stage_of(answer, 1), "entered_s"), 3600);
+    assert_string_equal(text(answer, "outcome"), "running");
+    assert_int_equal(count_of(answer, "succeeded"), 300);
+    assert_int_equal(count_of(answer, "held"), 100);
+    assert_true(
+        json_is_null(json_object_get(stage_of(stuck, 1), "entered_s"))); /* fewer than half have ended */
+    json_decref(answer);
+    json_decref(stuck);
+    free(few);
+    free(most);
+}
+
+/* Of a site, too, half of what may be under way is for devices that are awake. */
+static void test_sleepers_leave_room_in_their_group(void **state)
+{
+    json_t *answer =
+        ask(*state, "return { spread = { tag = 'site', concurrency = 2 }, max_failure = 1 }",
+            "{\"fleet\": {\"devices\": 200, \"offline_share\": 0.5, \"tags\": {\"site\": [\"a\", \"b\"]}}, "
+            "\"days\": 0.25}");
+    assert_int_equal(count_of(answer, "waiting"), 0);
+    assert_true(count_of(answer, "succeeded") > 95 && count_of(answer, "offered") <= 2);
+    assert_true(count_of(answer, "held") > 10);
+    json_decref(answer);
+}
+
 static void test_excluded(void **state)
 {
     json_t *answer = ask(*state, "return { from = { '1.*' } }",
@@ -422,6 +479,9 @@ int main(void)
         cmocka_unit_test(test_resume),
         cmocka_unit_test(test_rollback),
         cmocka_unit_test(test_silence),
+        cmocka_unit_test(test_sleep_later_on_is_no_failure),
+        cmocka_unit_test(test_held_for_good),
+        cmocka_unit_test(test_sleepers_leave_room_in_their_group),
         cmocka_unit_test(test_excluded),
         cmocka_unit_test(test_given_devices),
         cmocka_unit_test(test_bad_policies),
