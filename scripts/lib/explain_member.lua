@@ -36,7 +36,9 @@ end
 local function saw(row)
   local device = row.inputs and row.inputs.device
   if not device then return nil end
-  local parts = { device.online and "online" or "offline", "version " .. (device.firmware_version or "unknown") }
+  local version = device.firmware_version
+  local parts = { device.online and "online" or "offline", version and version ~= json.null and "version " .. version
+    or "version unknown" }
   local names = {}
   for name in pairs(device.telemetry or {}) do names[#names + 1] = name end
   table.sort(names)
