@@ -1,6 +1,7 @@
 """Rollouts over fleets of real device clients: what the server believes equals what each device runs, no device has two
 updates at once, caps hold, and whatever dies meanwhile, everything ends."""
 import os
+import random
 import signal
 import time
 
@@ -9,6 +10,7 @@ import pytest
 import fleet_check
 from accounts import Account
 from devices import wait_for
+from fleet import Writer
 from otad_fleet import MODES, FirstImage, OtadFleet, register
 from test_firmware import stored, upload
 from test_fleet import SIZE, TIMES, make_fleet  # noqa: F401 (a fixture)
@@ -101,21 +103,44 @@ def bad_firmware_comes_back(system, account, make, place, count, **numbers):
     assert all(device["runs"]["elf_sha256"] == fleet.first[device["id"]] for device in report["devices"])
 
 
-def killed_again_and_again(system, account, make, place, count, kills, every, restarts, **numbers):
-    fleet = fleet_of(make, system, account, place, count, "kills", shares=dict.fromkeys(("lossy", "power_cut", "crashing"), 0.05))
+def killed_again_and_again(system, account, make, place, count, kills, most, restarts, **numbers):
+    """SIGKILL so often, each at a random time (up to `most` seconds) after otad was ready again, while the rollout runs
+    and people write; after the kills numbered in `restarts` PostgreSQL is restarted, too."""
+    fleet = fleet_of(make, system, account, place, count, "kills", heartbeat="10s" if count > 1000 else "2s",
+                     shares=dict.fromkeys(("lossy", "power_cut", "crashing"), 0.05))
     _, firmware = stored(account, size=SIZE)
     made, numbers = start(account, firmware, "kills", **numbers)
+    writer, draw, done_at_kill = Writer(system, account.headers), random.Random(kills), []
+    writer.start()
     for number in range(kills):
-        time.sleep(every)
+        time.sleep(draw.uniform(0, most))
+        writer.headers = account.headers
+        state, over = system.psql(f"""select state, (select count(*) from updates u where rollout_id = r.id and u.state not in
+            ('pending', 'offered', 'downloading', 'installing')) from rollouts r where id = {made['id']}""").split("|")
+        assert state == "running", f"{state} before kill {number}: the rollout is to last for all of them"
+        done_at_kill.append(int(over))
         os.kill(system.pid, signal.SIGKILL)
         wait_for(system.ready, 30)
         if number in restarts:
             system.service("postgresql", "stop")
             system.service("postgresql", "start")
             wait_for(system.ready, 30)
-    done = followed(account, made, 120 + count / 5)
+    print(f"updates that had ended at each kill: {done_at_kill}")
+    assert len(set(done_at_kill)) > kills / 4, "it went on between the kills"
+    done = followed(account, made, 120 + count / 3)
     assert done["state"] == "completed", done
-    ended(system, fleet, made, concurrency=numbers["concurrency"])
+    report, rows = ended(system, fleet, made, concurrency=numbers["concurrency"])
+    assert writer.finish() == [] and len(writer.acknowledged) > kills
+    print(f"{len(writer.acknowledged)} acknowledged writes, {done['counts']}")
+    bricked = [device for device in report["devices"] if device["state"] != "online" or device["mode"] != "crashing"
+               and device["runs"]["elf_sha256"] != firmware["elf_sha256"] and rows_end(rows, device) == "succeeded"]
+    assert not bricked, bricked[:5]
+
+
+def rows_end(rows, device):
+    """How the last update of a device ended."""
+    mine = [update for update in rows.updates.values() if update["device_id"] == device["id"]]
+    return max(mine, key=lambda update: update["id"])["state"]
 
 
 def test_everything_ends(otad, operator, make_fleet, tmp_path):
@@ -128,8 +153,8 @@ def test_bad_firmware_comes_back(otad, operator, make_fleet, tmp_path):
 
 def test_killed_again_and_again(start_otad, make_fleet, tmp_path):
     system = start_otad()
-    killed_again_and_again(system, Account(system, role="operator"), make_fleet, tmp_path, 150, kills=5, every=2.5,
-                           restarts={2}, concurrency=30)
+    killed_again_and_again(system, Account(system, role="operator"), make_fleet, tmp_path, 150, kills=5, most=4,
+                           restarts={2}, concurrency=30, per_minute=250)
 
 
 @pytest.mark.long
@@ -140,7 +165,7 @@ def test_thousands(start_otad, make_fleet, tmp_path, run):
 
 
 @pytest.mark.long
-def test_thousands_killed_a_hundred_times(start_otad, make_fleet, tmp_path):
+def test_thousands_killed_two_hundred_times(start_otad, make_fleet, tmp_path):
     system = start_otad()
-    killed_again_and_again(system, Account(system, role="operator"), make_fleet, tmp_path, 5000, kills=100, every=3,
-                           restarts={30, 60}, concurrency=100, per_minute=1500)
+    killed_again_and_again(system, Account(system, role="operator"), make_fleet, tmp_path, 5000, kills=200, most=4,
+                           restarts={60, 120}, concurrency=100, per_minute=300)
