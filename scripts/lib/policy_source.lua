@@ -57,7 +57,7 @@ function source.ready(lease, rollout)
 end
 
 -- Reverts a revision whose calls fail: nothing is offered while they do, and nobody may be looking.
-local function count(rollout, all, failed, reason)
+local function count(lease, rollout, all, failed, reason)
   local seen = calls[rollout.revision]
   if not seen or now() - seen.at > SPAN then
     seen = { at = now(), all = 0, failed = 0 }
@@ -65,29 +65,35 @@ local function count(rollout, all, failed, reason)
   end
   seen.all, seen.failed = seen.all + all, seen.failed + failed
   if seen.failed < SAMPLE or seen.failed <= MOST_FAILED * seen.all then return end
-  local note = ("reverted: %d of %d calls failed: %s"):format(seen.failed, seen.all, reason)
-  local back = db.one("policy_back", rollout.policy, rollout.revision, note)
-  if back then
-    log.error("policy reverted", { policy = rollout.policy, from = rollout.revision, to = back.revision,
-      reason = reason })
-  end
   calls[rollout.revision] = nil
+  local note = ("%d of %d calls failed: %s"):format(seen.failed, seen.all, reason)
+  local back = db.one("rollout_revert", lease.fence, rollout.policy, rollout.revision, note)
+  if back then
+    log.error(back.parent and "policy reverted" or "policy holds everything", { policy = rollout.policy,
+      from = rollout.revision, to = back.parent, reason = back.note })
+  end
 end
 
 -- A verdict for each device: {verdict, reason, again?, line?, failed}. devices: JSON texts.
-function source.admit(rollout, seen, at, devices)
+function source.admit(lease, rollout, seen, at, devices)
+  if rollout.held then
+    local verdicts = {}
+    for i = 1, #devices do verdicts[i] = { verdict = "hold", reason = rollout.held } end
+    return verdicts
+  end
   local verdicts = policies.admit(rollout.policy, rollout.source, json.encode(seen), at, devices)
   local failed, reason = 0, nil
   for _, verdict in ipairs(verdicts) do
     if verdict.failed then failed, reason = failed + 1, verdict.reason end
   end
-  count(rollout, #verdicts, failed, reason)
+  count(lease, rollout, #verdicts, failed, reason)
   return verdicts
 end
 
-function source.advance(rollout, seen, at, stats)
+function source.advance(lease, rollout, seen, at, stats)
+  if rollout.held then return { verdict = "hold", reason = rollout.held } end
   local verdict = policies.advance(rollout.policy, rollout.source, json.encode(seen), at, json.encode(stats))
-  count(rollout, 1, verdict.failed and 1 or 0, verdict.reason)
+  count(lease, rollout, 1, verdict.failed and 1 or 0, verdict.reason)
   return verdict
 end
 

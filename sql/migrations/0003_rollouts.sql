@@ -15,7 +15,8 @@ create table policies (
   name        text primary key check (name ~ '^[a-z][a-z0-9_]{0,49}$'),
   revision    text not null,
   updated_at  timestamptz not null default now(),
-  note        text,                               -- why it was reverted by itself
+  note        text,                               -- why it was reverted by itself, or is held
+  held        boolean not null default false,     -- its calls fail, and there is no revision before it: nothing is offered
   foreign key (name, revision) references policy_revisions (policy, revision)
 );
 
@@ -70,7 +71,7 @@ create table rollouts (
   created_at        timestamptz not null default now(),
   updated_at        timestamptz not null default now()
 ) with (fillfactor = 50);
-create index rollouts_driven on rollouts (id) where state in ('running', 'paused', 'rolling_back');
+create index rollouts_driven on rollouts (id) where state in ('running', 'paused', 'rolling_back', 'aborted');
 create index rollouts_firmware on rollouts (firmware_id);
 create index rollouts_policy on rollouts (policy);
 

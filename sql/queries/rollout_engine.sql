@@ -10,12 +10,14 @@ where owner = $1::text or until < now()
 returning fence;
 
 -- name: rollout_leave
--- $1: fence. So that another instance need not wait for the end of the lease.
+-- Gives up the lease. What was said under it and may still be on its way to a backend then does nothing: who drives
+-- next, be it the same instance, has another fence, and this waits for what has begun.
 update rollout_driver set owner = null, until = '-infinity' where fence = $1::bigint;
 
 -- name: rollouts_driven read
--- No fence: it is a look.
-select r.id, r.name, r.state, r.policy, r.revision, p.revision as active, r.plan, r.firmware_id, r.firmware, r.params, r.stage, r.turned,
+-- No fence: it is a look. Of those aborted it tells the ones that have something under way.
+select r.id, r.name, r.state, r.policy, r.revision, p.revision as active,
+       case when p.held then p.note end as held, r.plan, r.firmware_id, r.firmware, r.params, r.stage, r.turned,
        coalesce(r.resumed_at > r.stage_entered_at, false) as resumed,
        extract(epoch from now() - r.stage_entered_at)::float8 as stage_age,
        extract(epoch from now() - r.created_at)::float8 as age,
@@ -26,6 +28,8 @@ select r.id, r.name, r.state, r.policy, r.revision, p.revision as active, r.plan
         from rollout_counts c where c.rollout_id = r.id and c.n > 0) as counts
 from rollouts r join policies p on p.name = r.policy
 where r.state in ('running', 'paused', 'rolling_back')
+   or r.state = 'aborted' and exists (select from rollout_counts c where c.rollout_id = r.id and c.n > 0
+                                      and c.state in ('pending', 'offered', 'downloading', 'installing'))
 order by r.priority desc, r.id;
 
 -- name: rollout_replan
@@ -46,6 +50,29 @@ set grp = coalesce(d.tags->>($4::jsonb->'spread'->>'tag'), ''),
 from was, devices d
 where m.rollout_id = was.id and d.id = m.device_id
   and (m.state = 'held' and m.ask_at < 'infinity' or was.tag is distinct from ($4::jsonb->'spread'->>'tag'));
+
+-- name: rollout_revert
+-- Takes revision $3 of policy $2, whose calls fail, out of force: the one before it comes back. Where there is none,
+-- all is held until somebody brings another. $4: what happened, in words. Each rollout under the policy gets a decision.
+-- No row: another revision is in force by now, or this one is held already.
+with mine as (
+  select from rollout_driver where fence = $1::bigint for share
+), was as (
+  select name, revision from policies
+  where name = $2::text and revision = $3::text and not held and exists (select from mine) for no key update
+), back as (
+  update policies p
+  set revision = coalesce(r.parent, p.revision), held = r.parent is null, updated_at = now(),
+      note = case when r.parent is null then 'all is held: ' else 'reverted: ' end || $4::text
+  from was join policy_revisions r on r.policy = was.name and r.revision = was.revision
+  where p.name = was.name
+  returning p.name, p.note, r.parent
+), told as (
+  insert into decisions (rollout_id, verdict, reason, policy, revision)
+  select r.id, case when back.parent is null then 'hold' else 'revert' end, back.note, back.name, $3::text
+  from back join rollouts r on r.policy = back.name and r.state in ('running', 'paused', 'rolling_back')
+)
+select parent, note from back;
 
 -- name: rollout_fold_reports
 -- Takes in what happened to updates. Returns how much there was: as much as asked for means there is more.
@@ -366,11 +393,14 @@ with mine as (
   update rollouts set turned = true, stage = -1, threshold = -1, credit = 0, credited_at = now()
   where id = $2::int and state = 'rolling_back' and not turned and exists (select from mine)
   returning id, firmware_id
+), found as ( -- in the order in which everybody locks updates
+  select u.id from updates u join rollout on rollout.id = u.rollout_id
+  where u.action = 'install' and u.state in ('pending', 'offered', 'downloading', 'installing')
+  order by u.id for no key update of u
 ), ended as (
   update updates u
   set state = 'cancelled', reason = 'the rollout is rolled back', updated_at = now()
-  from rollout where u.rollout_id = rollout.id and u.action = 'install'
-    and u.state in ('pending', 'offered', 'downloading', 'installing')
+  from found where u.id = found.id and u.state in ('pending', 'offered', 'downloading', 'installing')
   returning u.id, u.device_id
 ), held as (
   select o.device_id from offers o join ended on o.device_id = ended.device_id and o.update_id = ended.id
