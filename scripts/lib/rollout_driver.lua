@@ -18,7 +18,7 @@ local driver = {}
 
 -- Of all generations of scripts in this process one drives at a time: no task runs beside itself (lua/tasks).
 local function drive()
-  local row = db.one("rollout_drive", server.instance(), LEASE)
+  local row = db.one("rollout_drive", server.instance(), LEASE, server.ready().mqtt)
   return row and { fence = row.fence, at = now() }
 end
 

@@ -35,7 +35,12 @@ create table rollout_driver (
   one     boolean primary key default true check (one),
   owner   text,
   until   timestamptz not null default '-infinity',
-  fence   bigint not null default 0
+  fence   bigint not null default 0,
+  -- When devices could be heard: last, and since when without a gap of more than seconds. What they said while no instance
+  -- was connected to the broker, or the database was away, is lost, so that silence counts only in between.
+  heard_at        timestamptz not null default now(),
+  heard_since     timestamptz not null default now(),
+  unheard         float8 not null default 0       -- seconds of the gap that has just ended
 );
 insert into rollout_driver default values;
 
@@ -55,6 +60,7 @@ create table rollouts (
   starts_at         timestamptz not null default now(),
   stage             int not null default -1,      -- index in plan.stages; -1: not begun
   stage_entered_at  timestamptz,
+  unheard           float8 not null default 0,    -- seconds since then in which devices could not be heard
   threshold         bigint not null default -1,   -- devices up to this bucket are in the stage
   resumed_at        timestamptz,                  -- when somebody last said to go on
   turned            boolean not null default false, -- rolling back: what was under way is ended

@@ -2,12 +2,23 @@
 -- drives, `mine` is empty and the statement does nothing. A tick costs what changed, not what there is.
 
 -- name: rollout_drive
--- Takes or keeps the lease. $1: this instance  $2: seconds  No row: another instance drives.
-update rollout_driver
-set owner = $1::text, until = now() + $2::float8 * interval '1 second',
-    fence = fence + case when owner is distinct from $1::text then 1 else 0 end
-where owner = $1::text or until < now()
-returning fence;
+-- Takes or keeps the lease. $1: this instance  $2: seconds  $3: whether it hears devices
+-- No row: another instance drives.
+with driver as (
+  update rollout_driver
+  set owner = $1::text, until = now() + $2::float8 * interval '1 second',
+      fence = fence + case when owner is distinct from $1::text then 1 else 0 end,
+      heard_at = case when $3::boolean then now() else heard_at end,
+      heard_since = case when $3::boolean and heard_at < now() - interval '10 seconds' then now() else heard_since end,
+      unheard = case when $3::boolean and heard_at < now() - interval '10 seconds'
+                     then extract(epoch from now() - heard_at) else 0 end
+  where owner = $1::text or until < now()
+  returning fence, unheard
+), aged as ( -- a soak nobody watched was none
+  update rollouts r set unheard = r.unheard + driver.unheard from driver
+  where driver.unheard > 0 and r.state in ('running', 'paused', 'rolling_back')
+)
+select fence from driver;
 
 -- name: rollout_leave
 -- Gives up the lease. What was said under it and may still be on its way to a backend then does nothing: who drives
@@ -19,7 +30,7 @@ update rollout_driver set owner = null, until = '-infinity' where fence = $1::bi
 select r.id, r.name, r.state, r.policy, r.revision, p.revision as active,
        case when p.held then p.note end as held, r.plan, r.firmware_id, r.firmware, r.params, r.stage, r.turned,
        coalesce(r.resumed_at > r.stage_entered_at, false) as resumed,
-       extract(epoch from now() - r.stage_entered_at)::float8 as stage_age,
+       greatest(extract(epoch from now() - r.stage_entered_at)::float8 - r.unheard, 0) as stage_age,
        extract(epoch from now() - r.created_at)::float8 as age,
        r.starts_at <= now() as started, r.credit, extract(epoch from now() - r.credited_at)::float8 as uncredited,
        r.verdict, r.verdict_line, r.reason, r.control,
@@ -169,15 +180,16 @@ select count(*)::int as n from took;
 -- Compares devices of rollout $2 that were updated with those that were not, marks updated ones that fell silent for
 -- $3 seconds as vanished (and back), and offers that wait for a device which is offline as asleep.
 with mine as (
-  select from rollout_driver where fence = $1::bigint for share
+  select heard_at, heard_since from rollout_driver where fence = $1::bigint for share
 ), seen as (
   select m.device_id, m.state, m.asleep, d.status = 'offline' as offline,
-         d.status = 'offline' and d.last_seen < now() - $3::float8 * interval '1 second' as silent,
+         d.status = 'offline'
+           and greatest(d.last_seen, mine.heard_since) < mine.heard_at - $3::float8 * interval '1 second' as silent,
          d.last_seen > r.stage_entered_at - interval '1 hour' as alive,
          (d.telemetry->>'reset_reason') in ('panic', 'int_wdt', 'task_wdt', 'wdt', 'brownout') as crashed,
          case when jsonb_typeof(d.telemetry->'heap') = 'number' then (d.telemetry->>'heap')::float8 end as heap
-  from rollouts r join rollout_devices m on m.rollout_id = r.id join devices d on d.id = m.device_id
-  where r.id = $2::int and m.state <> 'excluded' and exists (select from mine)
+  from mine cross join rollouts r join rollout_devices m on m.rollout_id = r.id join devices d on d.id = m.device_id
+  where r.id = $2::int and m.state <> 'excluded'
 ), compared as (
   select jsonb_build_object(
            'updated', jsonb_build_object('devices', count(*) filter (where done),
@@ -324,7 +336,7 @@ with mine as (
                    limit 1), -1) as bucket
 ), rollout as (
   update rollouts r
-  set stage = $3::int + 1, stage_entered_at = now(), updated_at = now(), reason = $5::text, control_at = null,
+  set stage = $3::int + 1, stage_entered_at = now(), unheard = 0, updated_at = now(), reason = $5::text, control_at = null,
       threshold = case when $4::float8 >= 1 then 4294967295 else greatest(r.threshold, reached.bucket) end
   from reached where r.id = $2::int and r.stage = $3::int and r.state in ('running', 'rolling_back') and exists (select from mine)
   returning r.id, r.threshold
@@ -359,14 +371,14 @@ select id, $5::text, $6::text, $8::text, $9::text, $7::int, $12::text, $10::json
 -- name: rollout_time_out
 -- Ends updates of rollout $2: taken and silent for $3 seconds, or never taken for $4 seconds. $5: how many at once
 with mine as (
-  select from rollout_driver where fence = $1::bigint for share
+  select heard_at, heard_since from rollout_driver where fence = $1::bigint for share
 ), due as (
-  select id from updates
-  where rollout_id = $2::int and state in ('pending', 'offered', 'downloading', 'installing')
-    and exists (select from mine)
-    and (taken_at is not null and updated_at < now() - $3::float8 * interval '1 second'
-         or taken_at is null and created_at < now() - $4::float8 * interval '1 second')
-  limit $5::int for update skip locked
+  select u.id from mine cross join updates u
+  where u.rollout_id = $2::int and u.state in ('pending', 'offered', 'downloading', 'installing')
+    and (u.taken_at is not null
+           and greatest(u.updated_at, mine.heard_since) < mine.heard_at - $3::float8 * interval '1 second'
+         or u.taken_at is null and u.created_at < now() - $4::float8 * interval '1 second')
+  limit $5::int for update of u skip locked
 ), ended as (
   update updates u
   set state = 'timed_out', updated_at = now(),

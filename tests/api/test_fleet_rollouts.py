@@ -157,6 +157,39 @@ def test_killed_again_and_again(start_otad, make_fleet, tmp_path):
                            restarts={2}, concurrency=30, per_minute=250)
 
 
+def test_silence_counts_while_somebody_listens(start_otad, make_fleet, tmp_path):
+    """otad away for an hour (clocks are put back so far), with updates under way and a stage that soaks: nobody has fallen
+    silent, and the hour is no part of the soak."""
+    system = start_otad()
+    operator = Account(system, role="operator")
+    fleet = fleet_of(make_fleet, system, operator, tmp_path, 30, "deaf", shares={"slow": 0.5}, slow_rate=30000)
+    _, firmware = stored(operator, size=SIZE)
+    source = """return { stages = { { name = "most", share = 0.8, soak = "%s" }, { name = "all", share = 1 } },
+                        timeout = "60s", vanish_after = "60s", max_failure = 0.01 }"""
+    policy = new_policy(operator, source % "30m")
+    answer = operator.client.post("/rollouts", json={"name": "deaf", "firmware_id": firmware["id"], "policy": policy,
+                                                     "target": {"tags": {"fleet": "deaf"}}})
+    made = answer.json()["rollout"]
+    wait_for(lambda: (lambda c: c["succeeded"] >= 2 and c["downloading"] >= 2)(rollout(operator, made)["counts"]))
+    system.service("otad", "stop")
+    back = " - interval '1 hour'"
+    system.psql(f"update updates set created_at = created_at{back}, taken_at = taken_at{back}, updated_at = updated_at{back};"
+                f"update rollouts set stage_entered_at = stage_entered_at{back}, control_at = control_at{back};"
+                f"update rollout_driver set until = until{back}, heard_at = heard_at{back}, heard_since = heard_since{back};"
+                f"update devices set last_seen = last_seen{back}, status = 'offline' where id % 2 = 0")
+    system.service("otad", "start")
+    now = wait_for(lambda: (lambda r: r if r["counts"]["succeeded"] == 24 else None)(rollout(operator, made)), 40)
+    time.sleep(2.5)
+    now = rollout(operator, made)
+    assert now["state"] == "running" and now["stage"]["name"] == "most" and now["counts"]["succeeded"] == 24, now
+    was = operator.client.get(f"/policies/{policy}").json()["revision"]
+    assert operator.client.put(f"/policies/{policy}", json={"source": source % "1s"}, headers={"If-Match": was}).status_code == 200
+    done = reaches(operator, made, "completed")
+    assert done["counts"]["succeeded"] == 30
+    assert not system.psql(f"select distinct state from updates where rollout_id = {made['id']} and state <> 'succeeded'")
+    ended(system, fleet, made)
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("run", [everything_ends, bad_firmware_comes_back])
 def test_thousands(start_otad, make_fleet, tmp_path, run):
