@@ -201,4 +201,4 @@ def test_thousands(start_otad, make_fleet, tmp_path, run):
 def test_thousands_killed_two_hundred_times(start_otad, make_fleet, tmp_path):
     system = start_otad()
     killed_again_and_again(system, Account(system, role="operator"), make_fleet, tmp_path, 5000, kills=200, most=4,
-                           restarts={60, 120}, concurrency=100, per_minute=300)
+                           restarts={60, 120}, concurrency=100, per_minute=400)

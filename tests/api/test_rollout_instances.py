@@ -7,6 +7,7 @@ import hashlib
 import itertools
 import pathlib
 import random
+import re
 import secrets
 import shutil
 import signal
@@ -428,6 +429,52 @@ end }""")
     assert answer.status_code == 200 and answer.json()["note"] is None
     assert completes(operator, it)["counts"]["succeeded"] == SIZE
     assert logged(system, all_three, "policy holds everything", name) == 1
+
+
+def statements(name):
+    """Those of sql/queries/NAME.sql by name: (does it only read, its text)."""
+    parts = re.split(r"^-- name: (\w+)( read)?$", (ROOT / f"sql/queries/{name}.sql").read_text(), flags=re.MULTILINE)
+    return {parts[i]: (bool(parts[i + 1]), parts[i + 2]) for i in range(1, len(parts), 3)}
+
+
+# What each statement of the driver is asked, and what it needs to find something to do; R: a rollout, P: its policy.
+FENCED = {
+    "rollout_leave": ("", ""),
+    "rollout_replan": ("R, 'new', :'plan'", ""),
+    "rollout_revert": ("'P', :'revision', 'as a test asked'", ""),
+    "rollout_fold_reports": ("100", "insert into rollout_reports (rollout_id, update_id) values (R, 0);"),
+    "rollout_fold_devices": ("100", "insert into devices_changed (device_id) select device_id from rollout_devices limit 1;"),
+    "rollout_watch": ("R, 60", ""),
+    "rollout_apply": ("R, 'running', 1.5, 'P', 'new', '[]'", ""),
+    "rollout_enter_stage": ("R, 0, 1, 'as a test asked'", ""),
+    "rollout_decide": ("R, 'running', 0, 'pause', 'as a test asked', 1, 'P', 'new', '{}', 'paused'", ""),
+    "rollout_time_out": ("R, 0, 0, 10", "insert into updates (device_id, rollout_id, version, created_at) select min(device_id), "
+                         "R, '1', now() - interval '1 day' from rollout_devices where rollout_id = R;"),
+    "rollout_turn_back": ("R", "update rollouts set state = 'rolling_back' where id = R;"),
+}
+
+
+def test_each_statement_of_a_driver_that_was_replaced_does_nothing(system, all_three, operator, fleet):
+    found = {name: text for name, (reads, text) in statements("rollout_engine").items() if not reads}
+    assert found.keys() - {"rollout_drive"} == FENCED.keys()
+    policy = new_policy(operator, HOLD % "not yet")
+    it = roll(operator, policy, 3)
+    wait_for(lambda: rollout(operator, it)["counts"]["held"] == SIZE)
+    written = "select coalesce(sum(n_tup_ins + n_tup_upd + n_tup_del), 0) from pg_stat_xact_user_tables"
+    wrote = {}
+    for name, (arguments, preparation) in FENCED.items():
+        for stale in (1, 0):
+            values = ", ".join(filter(None, [":fence", arguments]))
+            script = f"""begin; update rollout_driver set owner = 'a test', fence = fence + 1, until = now() + interval '1 min';
+                select fence - {stale} as fence, plan, revision from rollout_driver, rollouts where id = R \\gset
+                {preparation} prepare one as {found[name]}; select 'before', ({written}); execute one({values});
+                select 'after', ({written}); rollback;"""
+            lines = system.psql(re.sub(r"\bR\b", str(it["id"]), script).replace("'P'", f"'{policy}'")).splitlines()
+            before, after = (int(line.split("|")[1]) for line in lines if line.startswith(("before|", "after|")))
+            wrote[name, stale] = after - before
+    assert {name for (name, stale), n in wrote.items() if stale and n} == set(), wrote
+    assert {name for (name, stale), n in wrote.items() if not stale and not n} == set(), "these were asked nothing"
+    assert all_three[0].request("POST", f"/rollouts/{it['id']}/abort", operator, {}).status_code == 200
 
 
 def test_services_that_go_and_come_back(system, all_three, operator, fleet):
