@@ -7,7 +7,7 @@ local MOST_FAILED, SAMPLE, SPAN = 0.2, 20, 60 -- a revision is reverted when mor
 
 local MOST_KEPT = 64 -- sources come from editors, too
 
-local declared, kept = {}, 0 -- by revision: {name, revision, source, plan} or {problems}
+local declared, kept = {}, 0 -- by revision: {source, plan, problems}
 local calls = {}             -- by revision: {at, all, failed, reason}
 
 -- name, revision, source, ... of what is in force; nil: there is no such policy.
@@ -25,8 +25,8 @@ function source.plan(policy)
     for name, value in pairs(plan or {}) do
       if value == json.null then plan[name] = nil end
     end
-    known = { name = policy.name, revision = policy.revision, source = policy.source, problems = loaded.problems,
-      plan = plan }
+    if not plan then return nil, loaded.problems end -- perhaps the machine's: to be tried again
+    known = { source = policy.source, problems = loaded.problems, plan = plan }
     if kept == MOST_KEPT then declared, kept = {}, 0 end
     declared[policy.revision], kept = known, kept + 1
   end
@@ -39,13 +39,13 @@ function source.ready(lease, rollout)
   if not known then
     local policy = source.active(rollout.policy)
     if not policy or policy.revision ~= rollout.active then return false end -- it changes now: the next tick
-    source.plan(policy)
+    local plan, problems = source.plan(policy)
+    if not plan then
+      log.warn("policy does not load", { policy = rollout.policy, revision = rollout.active,
+        problem = problems[1] and problems[1].message })
+      return false
+    end
     known = declared[rollout.active]
-  end
-  if not known.plan then
-    log.warn("policy does not load", { policy = rollout.policy, revision = rollout.active,
-      problem = known.problems[1] and known.problems[1].message })
-    return false
   end
   if rollout.revision ~= rollout.active then
     db.run("rollout_replan", lease.fence, rollout.id, rollout.active, known.plan)

@@ -181,7 +181,7 @@ local function offer(lease, rollout)
   local plan, busy, asleep = rollout.plan, under_way(rollout)
   local credit, elapsed, free = rollout.credit, rollout.uncredited, 0
   local ends = now() + TICK
-  rollout.image = image_of(rollout)
+  rollout.image = rollout.state == "running" and image_of(rollout)
   repeat
     free, credit = rollouts.budget(plan, rollout.stage, elapsed, busy, credit)
     elapsed = 0

@@ -67,12 +67,12 @@ local function list(req)
   return page.answer(req, "policies", rows, function(row) return row.name end, shown)
 end
 
-local function answer(row)
+local function tell(row)
   return 200, shown(row), { etag = ('"%s"'):format(row.revision) }
 end
 
 local function get(req)
-  return answer(find(req.params.name))
+  return tell(find(req.params.name))
 end
 
 -- What the request itself put in force, be there a newer one by now.
@@ -82,7 +82,7 @@ local function brought(name, revision)
     row = db.one("policy_revision", name, revision)
     row.updated_at = row.created_at
   end
-  return answer(row)
+  return tell(row)
 end
 
 local function put(req)

@@ -188,7 +188,7 @@ create table devices_changed (
 );
 create function note_device() returns trigger language plpgsql as $$
 begin
-  if exists (select from rollouts where state in ('running', 'paused')) then
+  if exists (select from rollouts where state in ('running', 'paused', 'rolling_back')) then
     insert into devices_changed (device_id) values (new.id);
   end if;
   return null;

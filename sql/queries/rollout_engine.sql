@@ -430,7 +430,7 @@ set in_stage = false, attempts = 0, asked = 0, verdict = null, since = now(), as
                  else m.state end,
     reason = case when m.state in ('waiting', 'held', 'pending', 'offered', 'downloading', 'installing')
                     then 'the rollout is rolled back' else m.reason end
-from rollout join firmware f on f.id = rollout.firmware_id, devices d
+from rollout left join firmware f on f.id = rollout.firmware_id, devices d
 where m.rollout_id = rollout.id and d.id = m.device_id and m.state <> 'excluded';
 
 -- name: rollout_previous read
