@@ -110,6 +110,13 @@ def fleet(system, operator, tmp_path_factory):
     fleet.stop()
 
 
+@pytest.fixture(autouse=True)
+def over(system):
+    """No rollout of one test has devices that the next one's wants."""
+    yield
+    system.psql("update rollouts set state = 'aborted' where state in ('running', 'paused', 'rolling_back')")
+
+
 def roll(operator, policy, group):
     firmware = upload(operator, make_image.build(size=IMAGE, version=f"{next(versions)}.0.0")).json()["firmware"]
     answer = operator.client.post("/rollouts", json={"name": "instances", "firmware_id": firmware["id"], "policy": policy,
@@ -331,7 +338,7 @@ def test_a_policy_that_was_put_holds_everywhere(system, all_three, operator, fle
     now = sha256(sources[winner])
     assert answers[winner].json()["revision"] == now
     for instance in all_three:
-        within(2, begun, lambda: shows(instance, operator, name) == now)
+        within(2 * system.slack, begun, lambda: shows(instance, operator, name) == now)
     took = within(2 * system.slack, begun, lambda: decided(system, it["id"], now) == SIZE)
     print(f"in force everywhere; a running rollout decides by it after {took:.2f} s")
     listed = operator.client.get(f"/policies/{name}/revisions").json()["items"]
@@ -343,7 +350,6 @@ def test_a_policy_that_was_put_holds_everywhere(system, all_three, operator, fle
     for source in ("return {", "return { stages = {} }", HOLD % "x" + " oops"):
         assert second.request("PUT", f"/policies/{name}", operator, {"source": source}, If_Match=was).status_code == 422
     assert {shows(instance, operator, name) for instance in all_three} == {was}
-    assert first.request("POST", f"/rollouts/{it['id']}/abort", operator, {}).status_code == 200
 
 
 def test_a_saved_file_holds_everywhere(system, all_three, operator, fleet):
@@ -381,7 +387,6 @@ def test_a_saved_file_holds_everywhere(system, all_three, operator, fleet):
     file.write_text("return { stages = {} }")
     wait_for(lambda: "stages" in second.log() and f"{name}.lua" in second.log())
     assert {shows(instance, operator, name) for instance in all_three} == {sha256(other)}
-    assert first.request("POST", f"/rollouts/{it['id']}/abort", operator, {}).status_code == 200
 
 
 def test_a_revision_that_fails_is_reverted(system, all_three, operator, fleet):
@@ -400,7 +405,6 @@ def test_a_revision_that_fails_is_reverted(system, all_three, operator, fleet):
     assert len(told) == 1 and told[0]["revision"] == sha256(bad) and told[0]["reason"] == shown["note"]
     assert logged(system, all_three, "policy reverted", name) == 1
     assert made(system, it["id"]) == 0
-    assert all_three[0].request("POST", f"/rollouts/{it['id']}/abort", operator, {}).status_code == 200
 
 
 def logged(system, instances, message, policy):
@@ -474,7 +478,6 @@ def test_each_statement_of_a_driver_that_was_replaced_does_nothing(system, all_t
             wrote[name, stale] = after - before
     assert {name for (name, stale), n in wrote.items() if stale and n} == set(), wrote
     assert {name for (name, stale), n in wrote.items() if not stale and not n} == set(), "these were asked nothing"
-    assert all_three[0].request("POST", f"/rollouts/{it['id']}/abort", operator, {}).status_code == 200
 
 
 def test_services_that_go_and_come_back(system, all_three, operator, fleet):
