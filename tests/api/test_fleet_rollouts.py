@@ -11,10 +11,10 @@ import fleet_check
 from accounts import Account
 from devices import wait_for
 from fleet import Writer
-from otad_fleet import MODES, FirstImage, OtadFleet, register
+from otad_fleet import MODES, FirstImage, register
 from test_firmware import stored, upload
-from test_fleet import SIZE, TIMES, make_fleet  # noqa: F401 (a fixture)
-from test_rollouts import decisions, new_policy, reaches, rollout
+from test_fleet import SIZE, make_fleet  # noqa: F401 (a fixture)
+from test_rollouts import new_policy, reaches, rollout
 
 OVER = {"completed", "paused", "aborted", "rolled_back"}
 CANARY = """return {{

@@ -182,7 +182,6 @@ def test_another_takes_over_from_one_that_was_killed(system, all_three, operator
     took = time.monotonic() - killed
     print(f"{took:.2f} s until another drives")
     assert took < 5
-    assert completes(operator, it)["counts"]["succeeded"] == SIZE
     sound(system, fleet, it["id"], 10, 480)
     assert only_the_driver_wrote(system, all_three)["second"] > 0
 
@@ -415,7 +414,7 @@ def logged(system, instances, message, policy):
 def test_a_first_revision_that_fails_holds_everything(system, all_three, operator, fleet):
     """Some of the devices could be offered it: none is, once it shows."""
     name = new_policy(operator, """return { rate = { per_minute = 300 }, admit = function(device)
-  if device.id % 8 > 0 then return device.telemetry.none.such end
+  if device.id % 7 > 0 then return device.telemetry.none.such end
   return "offer"
 end }""")
     was = operator.client.get(f"/policies/{name}").json()["revision"]
