@@ -450,7 +450,7 @@ FENCED = {
     "rollout_watch": ("R, 60", ""),
     "rollout_apply": ("R, 'running', 1.5, 'P', 'new', '[]'", ""),
     "rollout_enter_stage": ("R, 0, 1, 'as a test asked'", ""),
-    "rollout_decide": ("R, 'running', 0, 'pause', 'as a test asked', 1, 'P', 'new', '{}', 'paused'", ""),
+    "rollout_decide": ("R, 'running', 0, 'pause', 'as a test asked', 1, 'P', 'new', '{}', 'paused', null", ""),
     "rollout_time_out": ("R, 0, 0, 10", "insert into updates (device_id, rollout_id, version, created_at) select min(device_id), "
                          "R, '1', now() - interval '1 day' from rollout_devices where rollout_id = R;"),
     "rollout_turn_back": ("R", "update rollouts set state = 'rolling_back' where id = R;"),
