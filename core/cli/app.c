@@ -225,6 +225,9 @@ struct app *app_new(struct config *config, char **error)
     app->services.revoke_session = revoke_session;
     app->services.scrape = scrape_metrics;
     app->services.open_policies = mod_policies_open;
+    unsigned char instance[sizeof(app->services.instance) / 2];
+    randombytes_buf(instance, sizeof(instance));
+    sodium_bin2hex(app->services.instance, sizeof(app->services.instance), instance, sizeof(instance));
     app->count =
         config->workers > 0 ? (unsigned)config->workers : (unsigned)(processors > 0 ? processors : 1);
     if (app->count > MOST_WORKERS)

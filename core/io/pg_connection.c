@@ -10,6 +10,7 @@ enum {
     CONNECT_TIMEOUT = 5000,
     CHECK_INTERVAL = 250,
     GRACE = 500,
+    IDLE = 30000,
     FIRST_BACKOFF = 50,
     LAST_BACKOFF = 1000,
     ATTEMPTS = 3,
@@ -385,9 +386,13 @@ static void ignore_notice(void *arg, const PGresult *result)
 
 static void start_connect(struct pg_connection *connection)
 {
-    char session[128];
-    snprintf(session, sizeof(session), "-c statement_timeout=%llu -c timezone=UTC -c datestyle=ISO",
-             (unsigned long long)connection->options->timeout);
+    char session[192];
+    /* A process that is stopped within a transaction would keep what it locked for itself. */
+    snprintf(session, sizeof(session),
+             "-c statement_timeout=%llu -c idle_in_transaction_session_timeout=%llu -c timezone=UTC -c "
+             "datestyle=ISO",
+             (unsigned long long)connection->options->timeout,
+             (unsigned long long)(connection->options->timeout + IDLE));
     /* A listener hears nothing for hours: keepalives tell whether anybody is there. */
     const char *const names[] = {"dbname",           "fallback_application_name",
                                  "options",          "tcp_user_timeout",

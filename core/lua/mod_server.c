@@ -150,6 +150,14 @@ static int first_scripts(lua_State *L)
     return 1;
 }
 
+/* server.instance(): what tells this process from all others on the same database, the same for every
+ * generation of scripts */
+static int instance(lua_State *L)
+{
+    lua_pushstring(L, runtime_of(L)->services->instance);
+    return 1;
+}
+
 /* server.ca(): the CA certificate that devices need for MQTT, PEM, or nil */
 static int ca(lua_State *L)
 {
@@ -166,6 +174,7 @@ void mod_server_open(lua_State *L)
                                          {"routes", list_routes},
                                          {"ca", ca},
                                          {"first_scripts", first_scripts},
+                                         {"instance", instance},
                                          {NULL, NULL}};
     luaL_newmetatable(L, state_type);
     lua_pushcfunction(L, free_state);

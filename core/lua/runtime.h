@@ -39,6 +39,7 @@ struct services {
     struct ota_token_key ota_key;
     unsigned char seal_key[32]; /* crypto.seal */
     char *mqtt_ca;              /* PEM text, or NULL */
+    char instance[33];          /* this process among those on the same database: random, hex */
     /* What reaches every worker, or another one; any thread. */
     void (*poke_offers)(const struct services *services);
     void (*revoke_session)(const struct services *services, const char *sid);

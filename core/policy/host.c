@@ -400,6 +400,15 @@ static enum end ask_rest(struct host *host, struct batch *batch, size_t slot)
     return end;
 }
 
+/* Not the policy's fault: so they do not count as `failed`. */
+static void hold_rest(struct batch *batch, const char *reason, double again)
+{
+    struct policy_verdict later = {.answer = POLICY_HOLD, .again = again};
+    memcpy(later.reason, reason, strlen(reason));
+    while (batch->done < batch->count)
+        batch->verdicts[batch->done++] = later;
+}
+
 static void ask(struct host *host, struct batch *batch)
 {
     unsigned char key[crypto_hash_sha256_BYTES];
@@ -409,6 +418,10 @@ static void ask(struct host *host, struct batch *batch)
         struct buffer json = {0};
         size_t slot, before = batch->done;
         bool idled = find_slot(host, key, &slot);
+        if (!start(host)) {
+            hold_rest(batch, "no process can be started to run the policy", 10);
+            return;
+        }
         if (!idled && !load(host, batch->source, slot, key, &json)) {
             for (; batch->done < batch->count; batch->done++)
                 fail_with_problem(&batch->verdicts[batch->done], &json);
@@ -424,12 +437,8 @@ static void ask(struct host *host, struct batch *batch)
             continue; /* gone since it was asked last; the next one is new */
         if (end != LATE)
             policy_fail(&batch->verdicts[batch->done++], 0, reasons[end]);
-        if (++ended == MOST_ENDED || end == LATE || clock_read(CLOCK_MONOTONIC) > batch->until) {
-            struct policy_verdict later = {.answer = POLICY_HOLD, .again = 1};
-            memcpy(later.reason, reasons[LATE], strlen(reasons[LATE]));
-            while (batch->done < batch->count)
-                batch->verdicts[batch->done++] = later;
-        }
+        if (++ended == MOST_ENDED || end == LATE || clock_read(CLOCK_MONOTONIC) > batch->until)
+            hold_rest(batch, reasons[LATE], 1);
     }
 }
 

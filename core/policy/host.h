@@ -30,7 +30,7 @@ bool host_check(struct host *host, const struct policy_source *source, enum chec
 
 /* policy_admit() for many devices; each gets a verdict. A device for which the policy does not come back is
  * held, `failed`, and the others are asked in a new process. After some of those, or 2 s, the rest is held to
- * be asked again in a second, without `failed`: asked is who can be. */
+ * be asked again in a second, without `failed`: asked is who can be. The same where no process starts. */
 void host_admit(struct host *host, const struct policy_source *source, const struct policy_moment *moment,
                 const struct policy_text *devices, size_t count, struct policy_verdict *verdicts);
 void host_advance(struct host *host, const struct policy_source *source, const struct policy_moment *moment,

@@ -7,7 +7,7 @@ local MOST_FAILED, SAMPLE, SPAN = 0.2, 20, 60 -- a revision is reverted when mor
 
 local MOST_KEPT = 64 -- sources come from editors, too
 
-local declared, kept = {}, 0 -- by revision: {name, revision, source, plan} or {problems}
+local declared, kept = {}, 0 -- by revision: {source, plan, problems}
 local calls = {}             -- by revision: {at, all, failed, reason}
 
 -- name, revision, source, ... of what is in force; nil: there is no such policy.
@@ -25,8 +25,8 @@ function source.plan(policy)
     for name, value in pairs(plan or {}) do
       if value == json.null then plan[name] = nil end
     end
-    known = { name = policy.name, revision = policy.revision, source = policy.source, problems = loaded.problems,
-      plan = plan }
+    if not plan then return nil, loaded.problems end -- perhaps the machine's: to be tried again
+    known = { source = policy.source, problems = loaded.problems, plan = plan }
     if kept == MOST_KEPT then declared, kept = {}, 0 end
     declared[policy.revision], kept = known, kept + 1
   end
@@ -39,13 +39,13 @@ function source.ready(lease, rollout)
   if not known then
     local policy = source.active(rollout.policy)
     if not policy or policy.revision ~= rollout.active then return false end -- it changes now: the next tick
-    source.plan(policy)
+    local plan, problems = source.plan(policy)
+    if not plan then
+      log.warn("policy does not load", { policy = rollout.policy, revision = rollout.active,
+        problem = problems[1] and problems[1].message })
+      return false
+    end
     known = declared[rollout.active]
-  end
-  if not known.plan then
-    log.warn("policy does not load", { policy = rollout.policy, revision = rollout.active,
-      problem = known.problems[1] and known.problems[1].message })
-    return false
   end
   if rollout.revision ~= rollout.active then
     db.run("rollout_replan", lease.fence, rollout.id, rollout.active, known.plan)
@@ -57,7 +57,7 @@ function source.ready(lease, rollout)
 end
 
 -- Reverts a revision whose calls fail: nothing is offered while they do, and nobody may be looking.
-local function count(rollout, all, failed, reason)
+local function count(lease, rollout, all, failed, reason)
   local seen = calls[rollout.revision]
   if not seen or now() - seen.at > SPAN then
     seen = { at = now(), all = 0, failed = 0 }
@@ -65,29 +65,35 @@ local function count(rollout, all, failed, reason)
   end
   seen.all, seen.failed = seen.all + all, seen.failed + failed
   if seen.failed < SAMPLE or seen.failed <= MOST_FAILED * seen.all then return end
-  local note = ("reverted: %d of %d calls failed: %s"):format(seen.failed, seen.all, reason)
-  local back = db.one("policy_back", rollout.policy, rollout.revision, note)
-  if back then
-    log.error("policy reverted", { policy = rollout.policy, from = rollout.revision, to = back.revision,
-      reason = reason })
-  end
   calls[rollout.revision] = nil
+  local note = ("%d of %d calls failed: %s"):format(seen.failed, seen.all, reason)
+  local back = db.one("rollout_revert", lease.fence, rollout.policy, rollout.revision, note)
+  if back then
+    log.error(back.parent and "policy reverted" or "policy holds everything", { policy = rollout.policy,
+      from = rollout.revision, to = back.parent, reason = back.note })
+  end
 end
 
 -- A verdict for each device: {verdict, reason, again?, line?, failed}. devices: JSON texts.
-function source.admit(rollout, seen, at, devices)
+function source.admit(lease, rollout, seen, at, devices)
+  if rollout.held then
+    local verdicts = {}
+    for i = 1, #devices do verdicts[i] = { verdict = "hold", reason = rollout.held } end
+    return verdicts
+  end
   local verdicts = policies.admit(rollout.policy, rollout.source, json.encode(seen), at, devices)
   local failed, reason = 0, nil
   for _, verdict in ipairs(verdicts) do
     if verdict.failed then failed, reason = failed + 1, verdict.reason end
   end
-  count(rollout, #verdicts, failed, reason)
+  count(lease, rollout, #verdicts, failed, reason)
   return verdicts
 end
 
-function source.advance(rollout, seen, at, stats)
+function source.advance(lease, rollout, seen, at, stats)
+  if rollout.held then return { verdict = "hold", reason = rollout.held } end
   local verdict = policies.advance(rollout.policy, rollout.source, json.encode(seen), at, json.encode(stats))
-  count(rollout, 1, verdict.failed and 1 or 0, verdict.reason)
+  count(lease, rollout, 1, verdict.failed and 1 or 0, verdict.reason)
   return verdict
 end
 

@@ -13,12 +13,12 @@ local TICK = 5                 -- seconds after which other rollouts have their 
 local UNDER_WAY = { pending = true, offered = true, downloading = true, installing = true }
 
 local driver = {}
-local instance = crypto.random(16) -- a new one each reload: the lease passes on
 
 -- The lease -------------------------------------------------------------------------------------------------------
 
+-- Of all generations of scripts in this process one drives at a time: no task runs beside itself (lua/tasks).
 local function drive()
-  local row = db.one("rollout_drive", instance, LEASE)
+  local row = db.one("rollout_drive", server.instance(), LEASE, server.ready().mqtt)
   return row and { fence = row.fence, at = now() }
 end
 
@@ -98,7 +98,7 @@ local function refusal(device)
 end
 
 -- Decisions on the candidates, and those among them that are offers: {device, decision}.
-local function ask(rollout, candidates)
+local function ask(lease, rollout, candidates)
   local decisions, asked, texts, offered = {}, {}, {}, {}
   for _, device in ipairs(candidates) do
     local verdict, reason, again, asleep = refusal(device)
@@ -112,7 +112,7 @@ local function ask(rollout, candidates)
   end
   if #asked == 0 then return decisions, offered end
   local at = math.floor(now())
-  local answers = policy.admit(rollout, seen_rollout(rollout), at, texts)
+  local answers = policy.admit(lease, rollout, seen_rollout(rollout), at, texts)
   for i, device in ipairs(asked) do
     local answer = answers[i]
     local decision = {
@@ -132,7 +132,7 @@ local function ask(rollout, candidates)
 end
 
 -- Where devices are to go back to. One whose image before is not in the store has to stay as it is.
-local function ask_back(rollout, candidates)
+local function ask_back(_, rollout, candidates)
   local ids, previous, decisions, offered = {}, {}, {}, {}
   for i, device in ipairs(candidates) do ids[i] = device.id end
   for _, row in ipairs(db.all("rollout_previous", rollout.id, json.array(ids))) do previous[row.device_id] = row end
@@ -206,7 +206,7 @@ local function offer(lease, rollout)
   local plan, busy, asleep = rollout.plan, under_way(rollout)
   local credit, elapsed, free = rollout.credit, rollout.uncredited, 0
   local ends = now() + TICK
-  rollout.image = image_of(rollout)
+  rollout.image = rollout.state == "running" and image_of(rollout)
   repeat
     free, credit = rollouts.budget(plan, rollout.stage, elapsed, busy, credit)
     elapsed = 0
@@ -216,7 +216,7 @@ local function offer(lease, rollout)
       plan.spread.concurrency, sleepers)
     if #candidates == 0 then return end
     candidates = sound(lease, candidates)
-    local decisions, offered = (rollout.state == "running" and ask or ask_back)(rollout, candidates)
+    local decisions, offered = (rollout.state == "running" and ask or ask_back)(lease, rollout, candidates)
     sign(rollout, offered)
     table.sort(decisions, function(a, b) return a.device_id < b.device_id end)
     local left = plan.rate and credit - #offered or credit
@@ -252,7 +252,7 @@ end
 
 local function advance(lease, rollout)
   local stats, seen, at = seen_stats(lease, rollout), seen_rollout(rollout), math.floor(now())
-  local answer = policy.advance(rollout, seen, at, stats)
+  local answer = policy.advance(lease, rollout, seen, at, stats)
   if answer.verdict == "default" then answer = rollouts.advance(rollout.plan, stats, rollout.stage) end
   local is_last = rollout.stage + 1 >= #rollout.plan.stages
   local state = BECOMES[answer.verdict] or answer.verdict == "advance" and is_last and "completed" or rollout.state
@@ -274,6 +274,11 @@ end
 
 local function run(lease, rollout)
   if not rollout.started then return end
+  if rollout.state == "aborted" then
+    db.run("rollout_cancel_offers", rollout.id)
+    offers.poke()
+    return
+  end
   if not policy.ready(lease, rollout) then return end
   time_out(lease, rollout)
   if rollout.state == "paused" then return end
@@ -291,15 +296,27 @@ local function run(lease, rollout)
   end
 end
 
+local function look(lease)
+  local failed
+  fold(lease)
+  for _, rollout in ipairs(db.all "rollouts_driven") do
+    if not keep(lease) then break end
+    local ok, problem = pcall(run, lease, rollout)
+    if not ok then
+      failed = true
+      log.error("rollout cannot go on", { rollout_id = rollout.id, error = tostring(problem) })
+    end
+  end
+  return failed
+end
+
+-- A statement that failed for want of an answer may still be done, later than what the next look reads.
 function driver.tick()
   local lease = drive()
   if not lease then return end
-  fold(lease)
-  for _, rollout in ipairs(db.all "rollouts_driven") do
-    if not keep(lease) then return end
-    local ok, problem = pcall(run, lease, rollout)
-    if not ok then log.error("rollout cannot go on", { rollout_id = rollout.id, error = tostring(problem) }) end
-  end
+  local ok, failed = pcall(look, lease)
+  if not ok or failed then db.run("rollout_leave", lease.fence) end
+  if not ok then error(failed, 0) end
 end
 
 return driver

@@ -12,9 +12,14 @@ local function reload()
   return 200, { revision = state.revision, files = state.files }
 end
 
+-- Policies are loaded apart from the other scripts: one that does not load keeps nothing from being in force but itself.
 local function scripts()
   local state = server.scripts()
+  for _, file in ipairs(policies.files()) do
+    table.move(policies.load(file.name, file.source).problems, 1, 100, #state.problems + 1, state.problems)
+  end
   return 200, {
+    instance = server.instance(),
     revision = state.revision,
     loaded_at = time.rfc3339(state.loaded_at),
     files = state.files,

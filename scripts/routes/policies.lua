@@ -67,9 +67,22 @@ local function list(req)
   return page.answer(req, "policies", rows, function(row) return row.name end, shown)
 end
 
-local function get(req)
-  local row = find(req.params.name)
+local function tell(row)
   return 200, shown(row), { etag = ('"%s"'):format(row.revision) }
+end
+
+local function get(req)
+  return tell(find(req.params.name))
+end
+
+-- What the request itself put in force, be there a newer one by now.
+local function brought(name, revision)
+  local row = find(name)
+  if row.revision ~= revision then
+    row = db.one("policy_revision", name, revision)
+    row.updated_at = row.created_at
+  end
+  return tell(row)
 end
 
 local function put(req)
@@ -90,7 +103,7 @@ local function put(req)
   if not db.one("policy_activate", name, was, revision, req.body.source, author, req.body.message) then
     changed_meanwhile()
   end
-  return get(req)
+  return brought(name, revision)
 end
 
 local function rollback(req)
@@ -98,8 +111,8 @@ local function rollback(req)
   local was = expected(req, row)
   if was ~= row.revision then changed_meanwhile() end
   if not row.parent then fail(409, "There is no revision before this one.") end
-  if not db.one("policy_back", row.name, was, nil) then changed_meanwhile() end
-  return get(req)
+  if not db.one("policy_back", row.name, was) then changed_meanwhile() end
+  return brought(row.name, row.parent)
 end
 
 local function revisions(req)

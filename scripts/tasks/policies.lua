@@ -13,7 +13,7 @@ return {
       by_name[file.name] = file
       list[i] = { name = file.name, revision = file.revision, saved_at = file.saved_at }
     end
-    for _, row in ipairs(db.all("policy_imports", json.array(list), server.first_scripts())) do
+    for _, row in ipairs(db.all("policy_imports", json.array(list), server.first_scripts(), now())) do
       local file = by_name[row.name]
       local loaded = policies.load(file.name, file.source)
       if #loaded.problems > 0 then

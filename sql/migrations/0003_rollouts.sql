@@ -15,7 +15,8 @@ create table policies (
   name        text primary key check (name ~ '^[a-z][a-z0-9_]{0,49}$'),
   revision    text not null,
   updated_at  timestamptz not null default now(),
-  note        text,                               -- why it was reverted by itself
+  note        text,                               -- why it was reverted by itself, or is held
+  held        boolean not null default false,     -- its calls fail, and there is no revision before it: nothing is offered
   foreign key (name, revision) references policy_revisions (policy, revision)
 );
 
@@ -34,7 +35,12 @@ create table rollout_driver (
   one     boolean primary key default true check (one),
   owner   text,
   until   timestamptz not null default '-infinity',
-  fence   bigint not null default 0
+  fence   bigint not null default 0,
+  -- When devices could be heard: last, and since when without a gap of more than seconds. What they said while no instance
+  -- was connected to the broker, or the database was away, is lost, so that silence counts only in between.
+  heard_at        timestamptz not null default now(),
+  heard_since     timestamptz not null default now(),
+  unheard         float8 not null default 0       -- seconds of the gap that has just ended
 );
 insert into rollout_driver default values;
 
@@ -54,6 +60,7 @@ create table rollouts (
   starts_at         timestamptz not null default now(),
   stage             int not null default -1,      -- index in plan.stages; -1: not begun
   stage_entered_at  timestamptz,
+  unheard           float8 not null default 0,    -- seconds since then in which devices could not be heard
   threshold         bigint not null default -1,   -- devices up to this bucket are in the stage
   resumed_at        timestamptz,                  -- when somebody last said to go on
   known_succeeded   int default 0,                -- how many had succeeded and failed by then (struct rollout_known);
@@ -72,7 +79,7 @@ create table rollouts (
   created_at        timestamptz not null default now(),
   updated_at        timestamptz not null default now()
 ) with (fillfactor = 50);
-create index rollouts_driven on rollouts (id) where state in ('running', 'paused', 'rolling_back');
+create index rollouts_driven on rollouts (id) where state in ('running', 'paused', 'rolling_back', 'aborted');
 create index rollouts_firmware on rollouts (firmware_id);
 create index rollouts_policy on rollouts (policy);
 

@@ -23,26 +23,28 @@ from policy_revisions where policy = $1::text and revision = $2::text;
 -- name: policy_activate
 -- Puts a revision of policy $1 in force where $2 (null: none) is now. $3: revision  $4: source  $5: author  $6: message
 -- No row: another one is in force by now.
-with kept as (
-  insert into policy_revisions (policy, revision, parent, source, author, message)
-  values ($1::text, $3::text, $2::text, $4::text, $5::text, $6::text)
-  on conflict (policy, revision) do update set policy = excluded.policy
-  returning revision
-), first as (
-  insert into policies (name, revision) select $1::text, revision from kept where $2::text is null
+-- The revision is kept only if it comes into force; that it is there is looked at when the statement ends.
+with first as (
+  insert into policies (name, revision) select $1::text, $3::text where $2::text is null
   on conflict (name) do nothing
   returning revision
 ), next as (
-  update policies p set revision = kept.revision, updated_at = now(), note = null from kept
-  where p.name = $1::text and p.revision = $2::text
-  returning p.revision
+  update policies set revision = $3::text, updated_at = now(), note = null, held = false
+  where name = $1::text and revision = $2::text
+  returning revision
+), active as (
+  select revision from first union all select revision from next
+), kept as (
+  insert into policy_revisions (policy, revision, parent, source, author, message)
+  select $1::text, revision, $2::text, $4::text, $5::text, $6::text from active
+  on conflict (policy, revision) do nothing
 )
-select revision from first union all select revision from next;
+select revision from active;
 
 -- name: policy_back
--- Goes back from revision $2 of policy $1 to the one before. $3: why, where that happens by itself, or null
+-- Goes back from revision $2 of policy $1 to the one before.
 -- No row: another one is in force by now, or there is none before.
-update policies p set revision = r.parent, updated_at = now(), note = $3::text
+update policies p set revision = r.parent, updated_at = now(), note = null, held = false
 from policy_revisions r
 where p.name = $1::text and p.revision = $2::text and r.policy = p.name and r.revision = p.revision
   and r.parent is not null
@@ -50,11 +52,12 @@ returning p.revision;
 
 -- name: policy_imports read
 -- Which of the policies that files hold are to be put in force. $1: [{name, revision, saved_at (Unix seconds)}]
--- $2: whether this process has just started: then only what was never seen is news.
+-- $2: whether this process has just started: then only what was never seen is news.  $3: what the clock says by which
+-- files were saved: it need not be right
 select f.name, p.revision as active
 from jsonb_to_recordset($1::jsonb) as f (name text, revision text, saved_at float8)
 left join policies p on p.name = f.name
 where p.revision is distinct from f.revision
   and case when p.name is null or $2::boolean
            then not exists (select from policy_revisions r where r.policy = f.name and r.revision = f.revision)
-           else to_timestamp(f.saved_at) > p.updated_at end;
+           else now() - ($3::float8 - f.saved_at) * interval '1 second' > p.updated_at end;

@@ -2,22 +2,35 @@
 -- drives, `mine` is empty and the statement does nothing. A tick costs what changed, not what there is.
 
 -- name: rollout_drive
--- Takes or keeps the lease. $1: this instance  $2: seconds  No row: another instance drives.
-update rollout_driver
-set owner = $1::text, until = now() + $2::float8 * interval '1 second',
-    fence = fence + case when owner is distinct from $1::text then 1 else 0 end
-where owner = $1::text or until < now()
-returning fence;
+-- Takes or keeps the lease. $1: this instance  $2: seconds  $3: whether it hears devices
+-- No row: another instance drives.
+with driver as (
+  update rollout_driver
+  set owner = $1::text, until = now() + $2::float8 * interval '1 second',
+      fence = fence + case when owner is distinct from $1::text then 1 else 0 end,
+      heard_at = case when $3::boolean then now() else heard_at end,
+      heard_since = case when $3::boolean and heard_at < now() - interval '10 seconds' then now() else heard_since end,
+      unheard = case when $3::boolean and heard_at < now() - interval '10 seconds'
+                     then extract(epoch from now() - heard_at) else 0 end
+  where owner = $1::text or until < now()
+  returning fence, unheard
+), aged as ( -- a soak nobody watched was none
+  update rollouts r set unheard = r.unheard + driver.unheard from driver
+  where driver.unheard > 0 and r.state in ('running', 'paused', 'rolling_back')
+)
+select fence from driver;
 
 -- name: rollout_leave
--- $1: fence. So that another instance need not wait for the end of the lease.
+-- Gives up the lease. What was said under it and may still be on its way to a backend then does nothing: who drives
+-- next, be it the same instance, has another fence, and this waits for what has begun.
 update rollout_driver set owner = null, until = '-infinity' where fence = $1::bigint;
 
 -- name: rollouts_driven read
--- No fence: it is a look.
-select r.id, r.name, r.state, r.policy, r.revision, p.revision as active, r.plan, r.firmware_id, r.firmware, r.params, r.stage, r.turned,
+-- No fence: it is a look. Of those aborted it tells the ones that have something under way.
+select r.id, r.name, r.state, r.policy, r.revision, p.revision as active,
+       case when p.held then p.note end as held, r.plan, r.firmware_id, r.firmware, r.params, r.stage, r.turned,
        coalesce(r.resumed_at > r.stage_entered_at, false) as resumed, r.known_succeeded, r.known_failed,
-       extract(epoch from now() - r.stage_entered_at)::float8 as stage_age,
+       greatest(extract(epoch from now() - r.stage_entered_at)::float8 - r.unheard, 0) as stage_age,
        extract(epoch from now() - r.created_at)::float8 as age,
        r.starts_at <= now() as started, r.credit, extract(epoch from now() - r.credited_at)::float8 as uncredited,
        r.verdict, r.verdict_line, r.reason, r.control,
@@ -26,6 +39,8 @@ select r.id, r.name, r.state, r.policy, r.revision, p.revision as active, r.plan
         from rollout_counts c where c.rollout_id = r.id and c.n > 0) as counts
 from rollouts r join policies p on p.name = r.policy
 where r.state in ('running', 'paused', 'rolling_back')
+   or r.state = 'aborted' and exists (select from rollout_counts c where c.rollout_id = r.id and c.n > 0
+                                      and c.state in ('pending', 'offered', 'downloading', 'installing'))
 order by r.priority desc, r.id;
 
 -- name: rollout_know
@@ -59,6 +74,29 @@ from was, devices d
 where m.rollout_id = was.id and d.id = m.device_id
   and (m.ask_at < 'infinity' and (m.state = 'held' or m.asleep)
        or was.tag is distinct from ($4::jsonb->'spread'->>'tag'));
+
+-- name: rollout_revert
+-- Takes revision $3 of policy $2, whose calls fail, out of force: the one before it comes back. Where there is none,
+-- all is held until somebody brings another. $4: what happened, in words. Each rollout under the policy gets a decision.
+-- No row: another revision is in force by now, or this one is held already.
+with mine as (
+  select from rollout_driver where fence = $1::bigint for share
+), was as (
+  select name, revision from policies
+  where name = $2::text and revision = $3::text and not held and exists (select from mine) for no key update
+), back as (
+  update policies p
+  set revision = coalesce(r.parent, p.revision), held = r.parent is null, updated_at = now(),
+      note = case when r.parent is null then 'all is held: ' else 'reverted: ' end || $4::text
+  from was join policy_revisions r on r.policy = was.name and r.revision = was.revision
+  where p.name = was.name
+  returning p.name, p.note, r.parent
+), told as (
+  insert into decisions (rollout_id, verdict, reason, policy, revision)
+  select r.id, case when back.parent is null then 'hold' else 'revert' end, back.note, back.name, $3::text
+  from back join rollouts r on r.policy = back.name and r.state in ('running', 'paused', 'rolling_back')
+)
+select parent, note from back;
 
 -- name: rollout_fold_reports
 -- Takes in what happened to updates. Returns how much there was: as much as asked for means there is more.
@@ -181,16 +219,17 @@ select jsonb_array_elements_text($2::jsonb)::int from rollout_driver where fence
 -- that have been silent for $3 seconds and fell so within the soak of their update, an hour at least (later on a
 -- device may sleep by habit), and as asleep offers that wait for a device which is offline.
 with mine as (
-  select from rollout_driver where fence = $1::bigint for share
+  select heard_at, heard_since from rollout_driver where fence = $1::bigint for share
 ), seen as (
   select m.device_id, m.state, m.asleep, d.status = 'offline' as offline,
-         d.status = 'offline' and d.last_seen < now() - $3::float8 * interval '1 second' as silent,
+         d.status = 'offline'
+           and greatest(d.last_seen, mine.heard_since) < mine.heard_at - $3::float8 * interval '1 second' as silent,
          coalesce(d.last_seen < m.watched_until, false) as watched,
          d.last_seen > r.stage_entered_at - interval '1 hour' as alive,
          (d.telemetry->>'reset_reason') in ('panic', 'int_wdt', 'task_wdt', 'wdt', 'brownout') as crashed,
          case when jsonb_typeof(d.telemetry->'heap') = 'number' then (d.telemetry->>'heap')::float8 end as heap
-  from rollouts r join rollout_devices m on m.rollout_id = r.id join devices d on d.id = m.device_id
-  where r.id = $2::int and m.state <> 'excluded' and exists (select from mine)
+  from mine cross join rollouts r join rollout_devices m on m.rollout_id = r.id join devices d on d.id = m.device_id
+  where r.id = $2::int and m.state <> 'excluded'
 ), compared as (
   select jsonb_build_object(
            'updated', jsonb_build_object('devices', count(*) filter (where done),
@@ -365,7 +404,7 @@ with mine as (
                    limit 1), -1) as bucket
 ), rollout as (
   update rollouts r
-  set stage = $3::int + 1, stage_entered_at = now(), updated_at = now(), reason = $5::text, control_at = null,
+  set stage = $3::int + 1, stage_entered_at = now(), unheard = 0, updated_at = now(), reason = $5::text, control_at = null,
       threshold = case when $4::float8 >= 1 then 4294967295 else greatest(r.threshold, reached.bucket) end
   from reached where r.id = $2::int and r.stage = $3::int and r.state in ('running', 'rolling_back') and exists (select from mine)
   returning r.id, r.threshold
@@ -401,18 +440,19 @@ select id, $5::text, $6::text, $8::text, $9::text, $7::int, $12::text, $10::json
 -- Ends updates of rollout $2: taken and silent for $3 seconds, or never taken for $4 seconds, or for $3 by a device that
 -- is awake. $5: how many at once
 with mine as (
-  select from rollout_driver where fence = $1::bigint for share
+  select heard_at, heard_since from rollout_driver where fence = $1::bigint for share
 ), due as (
-  select id from updates
-  where rollout_id = $2::int and state in ('pending', 'offered', 'downloading', 'installing')
-    and exists (select from mine)
-    and (taken_at is not null and updated_at < now() - $3::float8 * interval '1 second'
-         or taken_at is null and created_at < now() - $4::float8 * interval '1 second'
-         or taken_at is null and state = 'offered' and updated_at < now() - $3::float8 * interval '1 second'
-            and exists (select from rollout_devices m join devices d on d.id = m.device_id
-                        where m.rollout_id = updates.rollout_id and m.device_id = updates.device_id and not m.asleep
-                          and m.since < now() - $3::float8 * interval '1 second' and d.status = 'online'))
-  limit $5::int for update skip locked
+  select u.id from mine cross join updates u
+  where u.rollout_id = $2::int and u.state in ('pending', 'offered', 'downloading', 'installing')
+    and (u.taken_at is not null
+           and greatest(u.updated_at, mine.heard_since) < mine.heard_at - $3::float8 * interval '1 second'
+         or u.taken_at is null and u.created_at < now() - $4::float8 * interval '1 second'
+         or u.taken_at is null and u.state = 'offered'
+           and greatest(u.updated_at, mine.heard_since) < mine.heard_at - $3::float8 * interval '1 second'
+           and exists (select from rollout_devices m join devices d on d.id = m.device_id
+                       where m.rollout_id = u.rollout_id and m.device_id = u.device_id and not m.asleep
+                         and m.since < now() - $3::float8 * interval '1 second' and d.status = 'online'))
+  limit $5::int for update of u skip locked
 ), ended as (
   update updates u
   set state = 'timed_out', updated_at = now(),
@@ -439,11 +479,14 @@ with mine as (
   update rollouts set turned = true, stage = -1, threshold = -1, credit = 0, credited_at = now()
   where id = $2::int and state = 'rolling_back' and not turned and exists (select from mine)
   returning id, firmware_id
+), found as ( -- in the order in which everybody locks updates
+  select u.id from updates u join rollout on rollout.id = u.rollout_id
+  where u.action = 'install' and u.state in ('pending', 'offered', 'downloading', 'installing')
+  order by u.id for no key update of u
 ), ended as (
   update updates u
   set state = 'cancelled', reason = 'the rollout is rolled back', updated_at = now()
-  from rollout where u.rollout_id = rollout.id and u.action = 'install'
-    and u.state in ('pending', 'offered', 'downloading', 'installing')
+  from found where u.id = found.id and u.state in ('pending', 'offered', 'downloading', 'installing')
   returning u.id, u.device_id
 ), held as (
   select o.device_id from offers o join ended on o.device_id = ended.device_id and o.update_id = ended.id
@@ -461,7 +504,7 @@ set in_stage = false, attempts = 0, asked = 0, verdict = null, since = now(), as
                  else m.state end,
     reason = case when m.state in ('waiting', 'held', 'pending', 'offered', 'downloading', 'installing')
                     then 'the rollout is rolled back' else m.reason end
-from rollout join firmware f on f.id = rollout.firmware_id, devices d
+from rollout left join firmware f on f.id = rollout.firmware_id, devices d
 where m.rollout_id = rollout.id and d.id = m.device_id and m.state <> 'excluded';
 
 -- name: rollout_previous read

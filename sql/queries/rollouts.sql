@@ -87,12 +87,17 @@ with moved as (
 select id from moved;
 
 -- name: rollout_cancel_offers
--- Ends what rollout $1, which was aborted, has under way.
-with ended as (
+-- Ends what rollout $1, which was aborted, has under way. Beside people its driver does, for who
+-- aborted it may not have come to it.
+with found as ( -- in the order in which everybody locks updates
+  select id from updates
+  where rollout_id = $1::int and state in ('pending', 'offered', 'downloading', 'installing')
+    and exists (select from rollouts where id = $1::int and state = 'aborted')
+  order by id for no key update
+), ended as (
   update updates u
   set state = 'cancelled', reason = 'the rollout was aborted', updated_at = now()
-  where u.rollout_id = $1::int and u.state in ('pending', 'offered', 'downloading', 'installing')
-    and exists (select from rollouts where id = $1::int and state = 'aborted')
+  from found where u.id = found.id and u.state in ('pending', 'offered', 'downloading', 'installing')
   returning u.id, u.device_id
 ), held as (
   select o.device_id from offers o join ended on o.device_id = ended.device_id and o.update_id = ended.id

@@ -161,15 +161,16 @@ with told as (
 select * from moved order by id;
 
 -- name: updates_time_out
--- $1: seconds of silence once the device took its offer  $2: seconds an offer may wait  $3: how many at once
+-- $1: seconds of silence once the device took its offer, of those in which it could be heard (table rollout_driver)
+-- $2: seconds an offer may wait  $3: how many at once
 with due as (
-  select id from updates
+  select id from updates cross join (select heard_at, heard_since from rollout_driver) as ears
   where state in ('pending', 'offered', 'downloading', 'installing')
-    and (taken_at is not null and updated_at < now() - $1::float8 * interval '1 second'
+    and (taken_at is not null and greatest(updated_at, heard_since) < heard_at - $1::float8 * interval '1 second'
          or taken_at is null and created_at < now() - $2::float8 * interval '1 second')
     and not exists (select from rollouts r where r.id = updates.rollout_id
                     and r.state in ('running', 'paused', 'rolling_back')) -- its driver does, by its policy
-  limit $3::int for update skip locked
+  limit $3::int for update of updates skip locked
 ), ended as (
   update updates u
   set state = 'timed_out', updated_at = now(),

@@ -1,7 +1,4 @@
 """Two instances of otad on the same services: what is said to one holds on the other."""
-import os
-import signal
-import subprocess
 import time
 
 import httpx
@@ -9,44 +6,16 @@ import pytest
 
 from accounts import PASSWORD
 from devices import wait_for
-from ports import free_ports
-from system import PROGRAM, ROOT
+from instances import Instance
 from test_firmware import stored
 from test_updates import newest, started
-
-
-class Instance:
-    """A second otad beside the system's own, with ports of its own."""
-
-    def __init__(self, system, **settings):
-        http, https = free_ports(2)
-        self.url = f"http://localhost:{http}"
-        environment = {**system.environment(), "OTAD_HTTP_PORT": str(http), "OTAD_HTTPS_PORT": str(https),
-                       **settings}
-        self.process = subprocess.Popen([PROGRAM, "serve"], env=environment, cwd=ROOT,
-                                        stderr=open(system.var / "log/second.log", "a"))
-        wait_for(self.ready, 30)
-
-    def ready(self):
-        try:
-            return httpx.get(f"{self.url}/readyz").status_code == 200
-        except httpx.TransportError:
-            return False
-
-    def get(self, path, token):
-        return httpx.get(self.url + path, headers={"Authorization": f"Bearer {token}"}, timeout=30)
-
-    def stop(self):
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(40)
 
 
 @pytest.fixture(scope="module")
 def second(otad):
     instance = Instance(otad)
     yield instance
-    if instance.process.poll() is None:
-        assert instance.stop() == 0
+    instance.end()
 
 
 def log_in(otad, account):
@@ -115,14 +84,7 @@ def test_status_and_updates_by_whichever_hears_them(otad, second, operator, make
 
 def test_one_killed_the_other_serves_on(otad, second, operator, make_device):
     """SIGKILL of serving and supervising process: what devices say reaches the one that is left."""
-    children = open(f"/proc/{second.process.pid}/task/{second.process.pid}/children").read().split()
-    second.process.kill()
-    for child in children:
-        try:
-            os.kill(int(child), signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-    second.process.wait()
+    second.kill()
     device = make_device()
     assert device.connect() == 0
 

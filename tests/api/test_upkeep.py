@@ -12,7 +12,7 @@ from accounts import Account
 from devices import Device, wait_for
 from system import ROOT
 from test_firmware import stored
-from test_instances import Instance
+from instances import Instance
 
 QUERIES = (ROOT / "sql/queries/ingest.sql").read_text()
 

@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -286,6 +287,21 @@ static void test_stopped(void **state)
     assert_int_equal(admit(*state, canary, device_json).answer, POLICY_OFFER);
 }
 
+/* A server without descriptors left knows nothing against the policy. */
+static void test_cannot_start(void **state)
+{
+    struct rlimit was, none;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &was), 0);
+    none = (struct rlimit){3, was.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    struct policy_verdict verdict = admit(*state, canary, device_json);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &was), 0);
+    assert_int_equal(verdict.answer, POLICY_HOLD);
+    assert_false(verdict.failed);
+    assert_string_equal(verdict.reason, "no process can be started to run the policy");
+    assert_int_equal(admit(*state, canary, device_json).answer, POLICY_OFFER);
+}
+
 /* It ends when the server is killed. */
 static void test_parent_killed(void **state)
 {
@@ -432,6 +448,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(test_bare_process, setup, teardown),
         cmocka_unit_test_setup_teardown(test_killed_while_idle, setup, teardown),
         cmocka_unit_test_setup_teardown(test_stopped, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_cannot_start, setup, teardown),
         cmocka_unit_test_setup_teardown(test_parent_killed, setup, teardown),
         cmocka_unit_test_setup_teardown(test_threads, setup, teardown),
         cmocka_unit_test_setup_teardown(test_simulate, setup, teardown),
