@@ -334,6 +334,10 @@ static int check(lua_State *L)
 /* Whether Lua takes it. */
 static bool check_syntax(const char *file, struct policy_text source, struct problems *problems)
 {
+    if (source.len > 0 && *source.text == *LUA_SIGNATURE) {
+        problems_add(problems, file, 1, "is compiled: only text is taken");
+        return false;
+    }
     lua_State *L = luaL_newstate();
     if (L == NULL)
         abort();

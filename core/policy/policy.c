@@ -229,6 +229,11 @@ static bool push_chunk(lua_State *L, const char *name, struct policy_text source
         lua_remove(L, -2);
         return false;
     }
+    if (source.len > 0 && *source.text == *LUA_SIGNATURE) {
+        lua_pushfstring(L, "%s:1: is compiled: only text is taken", lua_tostring(L, -1) + 1);
+        lua_remove(L, -2);
+        return false;
+    }
     int status = luaL_loadbufferx(L, source.text, source.len, lua_tostring(L, -1), "t");
     lua_remove(L, -2);
     if (status == LUA_ERRMEM)

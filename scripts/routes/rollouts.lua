@@ -6,6 +6,12 @@ local policy = require "lib.policy_source"
 local rollout = require "lib.rollout"
 local target = require "lib.target"
 
+local STATES = { "running", "paused", "completed", "aborted", "rolling_back", "rolled_back" }
+local UPDATE_STATES = {
+  "pending", "offered", "downloading", "installing", "succeeded", "failed", "rolled_back", "rejected", "timed_out",
+  "cancelled",
+}
+
 local function refuse(field, message)
   fail(422, "The rollout cannot be made.", { errors = { { field = field, message = message } } })
 end
@@ -52,6 +58,8 @@ local function list(req)
   return page.answer(req, "rollouts", rows, page.by_id, rollout.shown)
 end
 
+local BEING = { pause = "paused", resume = "resumed", abort = "aborted", rollback = "rolled back" }
+
 local function steer(verb, from, to, otherwise)
   return {
     method = "POST", path = "/rollouts/:id/" .. verb, who = "operator",
@@ -60,7 +68,7 @@ local function steer(verb, from, to, otherwise)
       local row = find(req.params.id)
       local reason = req.body.reason or otherwise
       if not db.one("rollout_steer", row.id, json.array(from), to, verb, reason, req.user.id) then
-        fail(409, ("The rollout is %s: it cannot %s."):format(find(row.id).state:gsub("_", " "), verb))
+        fail(409, ("The rollout is %s: it cannot be %s."):format(find(row.id).state:gsub("_", " "), BEING[verb]))
       end
       if to == "aborted" then
         db.run("rollout_cancel_offers", row.id)
@@ -103,7 +111,7 @@ return {
   },
   {
     method = "GET", path = "/rollouts", who = "operator",
-    query = page.query { state = { "string", max = 20, optional = true } },
+    query = page.query { state = { "string", one_of = STATES, optional = true } },
     handler = list,
   },
   { method = "GET", path = "/rollouts/:id", who = "operator", handler = get },
@@ -113,7 +121,7 @@ return {
   steer("rollback", { "running", "paused", "completed", "aborted" }, "rolling_back", "rolled back on request"),
   {
     method = "GET", path = "/rollouts/:id/devices", who = "operator",
-    query = page.query { state = { "string", max = 20, optional = true } },
+    query = page.query { state = { "string", one_of = UPDATE_STATES, optional = true } },
     handler = updates,
   },
   {

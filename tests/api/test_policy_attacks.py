@@ -14,7 +14,7 @@ import make_image
 from answers import problem
 from devices import Device, wait_for
 from test_firmware import upload, version
-from test_rollouts import decisions, new_policy, reaches, rollout
+from test_rollouts import decisions, new_policy, rollout
 
 WAITS = """return {
   stages = { { name = "first", share = 0.5 }, { name = "all", share = 1 } },

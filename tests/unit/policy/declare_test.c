@@ -161,6 +161,8 @@ static void test_lines(void **state)
             fail_msg("%s: line %d, not %d", cases[i].path, line, cases[i].line);
     }
     assert_int_equal(lines_find("", 0, "x"), 0);
+    static const char behind_a_local[] = "local idle = 1\nreturn {\n  rate = { } }";
+    assert_int_equal(lines_find(behind_a_local, sizeof(behind_a_local) - 1, "rate"), 3);
     for (size_t len = 0; len < strlen(text); len++) { /* ends anywhere */
         char *copy = malloc(len + (len == 0));
         memcpy(copy, text, len);
