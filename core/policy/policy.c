@@ -30,6 +30,8 @@ struct policy {
     /* Of the call under way. */
     const struct policy_moment *moment;
     bool timed, ended, returned, excused; /* clock was read; must end; function is back; not its fault */
+    bool hurried;                         /* the clock is looked at with the next instruction */
+    int64_t glanced;                      /* the coarse clock at the last look, ms */
     struct timespec began;
     struct place {
         const char *source; /* lives as long as its function: in the registry */
@@ -122,12 +124,30 @@ static bool out_of_time(struct policy *policy)
            POLICY_TIME;
 }
 
+/* A few nanoseconds, a few milliseconds off. */
+static int64_t glance(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static void watch(struct policy *policy, int every)
+{
+    int lines = policy->policies->on_line == NULL ? 0 : LUA_MASKLINE;
+    lua_sethook(policy->L, on_hook, LUA_MASKRET | LUA_MASKCOUNT | lines, every);
+}
+
 static void on_hook(lua_State *L, lua_Debug *activation)
 {
     struct policy *policy = policy_of(L);
     if (activation->event == LUA_HOOKRET) {
         if (lua_getinfo(L, "Sl", activation) != 0 && activation->currentline > 0)
             policy->last = (struct place){activation->source, activation->currentline};
+        if (!policy->hurried && glance() != policy->glanced) { /* functions in C count as one instruction */
+            policy->hurried = true;
+            watch(policy, 1);
+        }
         return;
     }
     if (activation->event == LUA_HOOKLINE) {
@@ -145,6 +165,11 @@ static void on_hook(lua_State *L, lua_Debug *activation)
         lua_concat(L, 2);
         lua_error(L);
     }
+    if (policy->hurried) {
+        policy->hurried = false;
+        policy->glanced = glance();
+        watch(policy, LOOK_EVERY);
+    }
 }
 
 /* Like lua_pcall of `call` with `arg`; the error's text, or NULL, is on top. */
@@ -157,8 +182,9 @@ static int run(struct policy *policy, lua_CFunction call, void *arg)
     lua_pushcfunction(L, on_error);
     lua_pushcfunction(L, call);
     lua_pushlightuserdata(L, arg);
-    int lines = policy->policies->on_line == NULL ? 0 : LUA_MASKLINE;
-    lua_sethook(L, on_hook, LUA_MASKRET | LUA_MASKCOUNT | lines, LOOK_EVERY);
+    policy->hurried = false;
+    policy->glanced = glance();
+    watch(policy, LOOK_EVERY);
     policy->policies->calls++;
     int status = lua_pcall(L, 1, 0, -3);
     policy->policies->calls++;
