@@ -116,7 +116,8 @@ ATTACKS = {
 # What no fault but a try: the decision is the policy's own.
 TRIES = {
     "return 'hold', ('x'):rep(300000)": "x{500}",
-    "shared.poison, rollout.params.poison, ctx['poi' .. 'son'], input['poi' .. 'son'] = 1, 1, 1, 1 return 'hold', 'tried'": "tried",
+    "shared.poison, rollout.params.poison, ctx['poi' .. 'son'], input['poi' .. 'son'] = 1, 1, 1, 1 "
+    "return 'hold', 'tried'": "tried",
     "rollout.firmware.version, rollout.id = 'x', 0 return 'hold', 'tried'": "tried",
     r"return 'hold', 'two\nlines\27[31m\0\255'": "two lines \\[31m \ufffd",
 }

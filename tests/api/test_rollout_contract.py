@@ -10,10 +10,10 @@ from devices import Device, wait_for
 from test_firmware import upload, version
 from test_rollouts import decisions, new_policy, reaches, rollout
 
-ROLLOUT = ["id", "name", "state", "policy", "revision", "firmware", "target", "params", "priority", "stage", "counts", "reason",
-           "starts_at", "created_at", "updated_at"]
-COUNTS = ["targeted", "excluded", "under_way", "waiting", "held", "pending", "offered", "downloading", "installing", "succeeded",
-          "vanished", "failed", "rolled_back", "rejected", "timed_out", "cancelled", "skipped"]
+ROLLOUT = ["id", "name", "state", "policy", "revision", "firmware", "target", "params", "priority", "stage", "counts",
+           "reason", "starts_at", "created_at", "updated_at"]
+COUNTS = ["targeted", "excluded", "under_way", "waiting", "held", "pending", "offered", "downloading", "installing",
+          "succeeded", "vanished", "failed", "rolled_back", "rejected", "timed_out", "cancelled", "skipped"]
 DECISION = ["id", "at", "device_id", "verdict", "reason", "policy", "revision", "line"]
 HOLDS = 'return { admit = function()\n  return "hold", "not today"\nend }'
 
@@ -104,10 +104,12 @@ def test_what_may_be_left_out(operator, image):
 @pytest.mark.parametrize("wrong, field", [
     ({"name": ""}, "name"), ({"name": "x" * 101}, "name"), ({"name": 1}, "name"), ({"name": None}, "name"),
     ({"firmware_id": 0}, "firmware_id"), ({"firmware_id": 2147483647}, "firmware_id"), ({"firmware_id": "1"}, "firmware_id"),
-    ({"policy": "nobody"}, "policy"), ({"policy": ""}, "policy"), ({"policy": "../canary"}, "policy"), ({"policy": None}, "policy"),
-    ({"target": []}, "target"), ({"target": {"chips": "x"}}, "target.chips"), ({"target": {"tags": {"a": 1}}}, "target.tags.a"),
+    ({"policy": "nobody"}, "policy"), ({"policy": ""}, "policy"), ({"policy": "../canary"}, "policy"),
+    ({"policy": None}, "policy"), ({"target": []}, "target"), ({"target": {"chips": "x"}}, "target.chips"),
+    ({"target": {"tags": {"a": 1}}}, "target.tags.a"),
     ({"target": {"versions": []}}, "target.versions"), ({"target": {"device_ids": []}}, "target.device_ids"),
-    ({"params": "x"}, "params"), ({"priority": 1001}, "priority"), ({"starts_at": "soon"}, "starts_at"), ({"stats": {}}, "stats")])
+    ({"params": "x"}, "params"), ({"priority": 1001}, "priority"), ({"starts_at": "soon"}, "starts_at"),
+    ({"stats": {}}, "stats")])
 def test_what_no_rollout_is_made_of(operator, image, wrong, field):
     before = operator.client.get("/rollouts?limit=1").json()["items"]
     body = {"name": "x", "firmware_id": image["id"], "policy": "all_at_once", **wrong}
@@ -131,7 +133,8 @@ def test_the_list_comes_in_pages(operator, roll):
 
 
 @pytest.mark.parametrize("path", ["", "/devices", "/decisions"])
-@pytest.mark.parametrize("odd", ["0", "-1", "2147483647", "2147483648", "9223372036854775808", "1e3", "x", "%00", "1;drop", "../1"])
+@pytest.mark.parametrize("odd", ["0", "-1", "2147483647", "2147483648", "9223372036854775808", "1e3", "x", "%00", "1;drop",
+                                 "../1"])
 def test_ids_of_nothing(operator, odd, path):
     problem(operator.client.get(f"/rollouts/{odd}{path}"), 404)
 
@@ -216,7 +219,8 @@ end }""")
     mine = pages(operator, f"/rollouts/{made['id']}/decisions?device_id={devices[0].id}", 1)
     assert [(d["verdict"], d["reason"], d["line"]) for d in mine] == [("hold", "late", 2)]
     assert pages(operator, f"/rollouts/{made['id']}/decisions?device_id=2147483647", 1) == []
-    for query, field in (("device_id=0", "device_id"), ("device_id=x", "device_id"), ("verdict=hold", "verdict"), ("limit=999", "limit")):
+    for query, field in (("device_id=0", "device_id"), ("device_id=x", "device_id"), ("verdict=hold", "verdict"),
+                         ("limit=999", "limit")):
         problem(operator.client.get(f"/rollouts/{made['id']}/decisions?{query}"), 422, field)
     cursor = operator.client.get(f"/rollouts/{made['id']}/decisions?limit=1").json()["next"]
     problem(operator.client.get(f"/rollouts/{made['id']}/devices?cursor={cursor}"), 422, "cursor")
@@ -234,8 +238,8 @@ def test_what_does_not_load_holds_and_says_so(otad, operator, target, roll):
                   update policies set revision = '{revision}' where name = '{policy}'""")
     found = wait_for(lambda: [d for d in decisions(operator, made) if "does not load" in d["reason"]], 20)
     assert (found[0]["verdict"], found[0]["device_id"], found[0]["line"]) == ("hold", None, 1)
-    assert found[0]["reason"] == ("revision bbbbbbbbbbbb of the policy does not load: there is no library 'lib/policy/gone' for "
-                                  "policies (scripts/lib/policy/ holds them)")
+    assert found[0]["reason"] == ("revision bbbbbbbbbbbb of the policy does not load: there is no library "
+                                  "'lib/policy/gone' for policies (scripts/lib/policy/ holds them)")
     assert rollout(operator, made)["state"] == "running" and len(found) == 1
     answer = operator.client.get(f"/policies/{policy}").json()
     assert answer["declaration"] is None and answer["problems"][0]["line"] == 1
@@ -248,8 +252,8 @@ def test_what_does_not_load_holds_and_says_so(otad, operator, target, roll):
 
 
 @pytest.mark.parametrize("method, path", [
-    ("POST", "/rollouts"), ("GET", "/rollouts"), ("GET", "/rollouts/1"), ("GET", "/rollouts/2147483647"), ("GET", "/rollouts/1/devices"),
-    ("GET", "/rollouts/1/decisions"), *(("POST", f"/rollouts/1/{verb}") for verb in VERBS)])
+    ("POST", "/rollouts"), ("GET", "/rollouts"), ("GET", "/rollouts/1"), ("GET", "/rollouts/2147483647"),
+    ("GET", "/rollouts/1/devices"), ("GET", "/rollouts/1/decisions"), *(("POST", f"/rollouts/1/{verb}") for verb in VERBS)])
 def test_rollouts_are_for_operators(client, user, method, path):
     body = {} if method == "POST" else None
     problem(user.client.request(method, path, json=body), 403)
@@ -266,4 +270,5 @@ def test_a_user_sees_why_of_devices_that_are_theirs(otad, user, roll, target, op
     said = answer.json()["explanation"]
     assert "not today" in said
     problem(user.client.get(f"/devices/{other.id}/explain"), 404)
-    assert [d["device_id"] for d in operator.client.get(f"/rollouts/{made['id']}/decisions?device_id={other.id}").json()["items"]] == [other.id]
+    found = operator.client.get(f"/rollouts/{made['id']}/decisions?device_id={other.id}").json()["items"]
+    assert [d["device_id"] for d in found] == [other.id]
