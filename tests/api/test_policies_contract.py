@@ -329,7 +329,7 @@ def test_numbers_that_are_none(operator, body):
 def test_sources_that_do_not_simulate(operator):
     problem(simulate(operator, policy="nobody"), 404)
     assert problem(simulate(operator, source="return {\n  rat = 1 }"), 422)["problems"] == [
-        {"line": 2, "severity": "error", "message": "unknown field rat (did you mean rate?)"}]
+        {"line": 2, "column": None, "severity": "error", "message": "unknown field rat (did you mean rate?)"}]
     hangs = "return { admit = function() return ('a'):rep(30000):find(('.-'):rep(30) .. 'b') end }"
     said = problem(simulate(operator, source=hangs), 422)
     assert said["problems"][0]["line"] is None and "ran longer than 10 ms" in said["problems"][0]["message"]
