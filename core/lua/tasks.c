@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LOOK_EVERY = 100, MOST_TASKS = 32 };
+enum { LOOK_EVERY = 100, RETRY = 10000, MOST_TASKS = 32 }; /* ms, ms */
 
 /* Declarations. */
 
@@ -99,6 +99,9 @@ static void on_task_end(struct coroutine *coroutine, bool ok, int results)
     struct running *running = coroutine->arg;
     running->busy = false;
     running->tasks->busy--;
+    uint64_t soon = clock_ms() + RETRY; /* what runs once a day is not over for a day */
+    if (!ok && running->next > soon)
+        running->next = soon;
     note_end(&running->failures, coroutine, ok, running->name);
 }
 

@@ -14,7 +14,7 @@ ROLLOUT = ["id", "name", "state", "policy", "revision", "firmware", "target", "p
            "reason", "starts_at", "created_at", "updated_at"]
 COUNTS = ["targeted", "excluded", "under_way", "waiting", "held", "pending", "offered", "downloading", "installing",
           "succeeded", "vanished", "failed", "rolled_back", "rejected", "timed_out", "cancelled", "skipped"]
-DECISION = ["id", "at", "device_id", "verdict", "reason", "policy", "revision", "line"]
+DECISION = ["id", "at", "device_id", "verdict", "reason", "policy", "revision", "line", "file"]
 HOLDS = 'return { admit = function()\n  return "hold", "not today"\nend }'
 
 
@@ -83,7 +83,7 @@ def test_a_rollout_has_all_its_fields(operator, image, target, roll):
     assert made["firmware"] == {key: image[key] for key in ("id", "version", "chip", "project", "size")}
     assert (made["counts"]["targeted"], made["counts"]["excluded"]) == (2, 1)
     held = wait_for(lambda: (lambda r: r if r["counts"]["held"] == 2 else None)(rollout(operator, made)), 20)
-    assert sorted(held) == sorted([*ROLLOUT, "excluded", "plan"])
+    assert sorted(held) == sorted([*ROLLOUT, "excluded", "plan", "explanation"])
     assert held["stage"] | {"entered_at": 0} == {"index": 0, "name": "all", "share": 1, "entered_at": 0, "of": 1}
     assert held["stage"]["entered_at"] >= held["created_at"]
     assert [(row["count"], "esp32s3" in row["reason"]) for row in held["excluded"]] == [(1, True)]
