@@ -357,7 +357,7 @@ def test_many_simulations_at_once(otad, operator):
         if answer.status_code == 503:
             problem(answer, 503)
             assert int(answer.headers["retry-after"]) >= 1
-    assert asked > 0 and slowest < otad.slack, slowest
+    assert asked > 0 and slowest < 5 * otad.slack, slowest
 
 
 # Who may

@@ -64,6 +64,23 @@ static void serve_stream(struct desk *desk, const char *data, size_t size)
     }
 }
 
+/* A simulation takes two hours of its time: what happens in 14 days takes seconds here. */
+static void put_short(struct buffer *frame, struct frame_reader *in)
+{
+    struct frame_reader start = *in;
+    struct policy_text request = frame_take_text(in);
+    json_t *json = in->bad ? NULL : json_loadb(request.text, request.len, JSON_REJECT_DUPLICATES, NULL);
+    if (json_is_object(json)) {
+        json_object_set_new(json, "days", json_real(0.1));
+        char *text = json_dumps(json, JSON_COMPACT);
+        frame_put_text(frame, (struct policy_text){text, strlen(text)});
+        free(text);
+    } else {
+        *in = start;
+    }
+    json_decref(json);
+}
+
 /* The source, then the bytes. */
 static void serve_work(struct desk *desk, enum frame_kind kind, const char *data, size_t size)
 {
@@ -72,7 +89,10 @@ static void serve_work(struct desk *desk, enum frame_kind kind, const char *data
     struct frame_reader fields;
     size_t begin = frame_begin(&frame, kind);
     frame_put_source(&frame, &source);
-    buffer_put(&frame, data, size);
+    struct frame_reader in = {data, data + size, false};
+    if (kind == FRAME_SIMULATE)
+        put_short(&frame, &in);
+    buffer_put(&frame, in.at, (size_t)(in.end - in.at));
     frame_end(&frame, begin);
     if (frame_next(frame.data, frame.len, &kind, &fields) != frame.len)
         abort();
@@ -93,7 +113,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         desk.checker = checker_new(NULL);
     }
     if (has(text, len, "find") || has(text, len, "match") || has(text, len, "gsub") ||
-        has(text, len, "fleet") || has(text, len, "days"))
+        has(text, len, "fleet"))
         ;
     else if (data[0] % 3 == 0)
         serve_stream(&desk, text, len);
