@@ -23,7 +23,7 @@ void problems_add(struct problems *problems, const char *file, int line, const c
 {
     problems->list = x_realloc(problems->list, (problems->count + 1) * sizeof(*problems->list));
     problems->list[problems->count++] =
-        (struct problem){.file = x_strdup(file), .line = line, .message = mended(message)};
+        (struct problem){.file = x_strdup(file), .line = line, .message = x_strdup(message)};
 }
 
 void problems_add_copy(struct problems *problems, const struct problem *problem)
@@ -48,6 +48,15 @@ void problems_add_error(struct problems *problems, const char *file, const char 
         }
     }
     problems_add(problems, file, 0, error);
+}
+
+void problems_shorten(struct problems *problems, size_t first)
+{
+    for (size_t i = first; i < problems->count; i++) {
+        char *message = mended(problems->list[i].message);
+        free(problems->list[i].message);
+        problems->list[i].message = message;
+    }
 }
 
 void problems_copy(struct problems *into, const struct problems *from)

@@ -388,6 +388,7 @@ struct policy *policy_load(struct policies *policies, const struct policy_source
     lua_gc(policy->L, LUA_GCSTOP); /* collected between calls, or when memory is short */
     if (load_step(&load, open_state))
         load_step(&load, load_file);
+    problems_shorten(problems, before);
     policy->declaration = x_strdup(buffer_text(&load.declaration));
     buffer_free(&load.declaration);
     if (problems->count != before) {
