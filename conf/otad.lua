@@ -69,4 +69,5 @@ return {
 
   telemetry = { keep_days = 30 },
   logs = { keep_days = 30 },
+  decisions = { keep_days = 90 }, -- of policies, on rollouts: what `explain` and `replay` know
 }

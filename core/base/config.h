@@ -45,7 +45,7 @@ struct config {
 
     int64_t device_offline_after;
     int64_t update_offer_ttl, update_timeout, update_offer_timeout;
-    int64_t ingest_flush_interval, telemetry_window, telemetry_keep_days, logs_keep_days;
+    int64_t ingest_flush_interval, telemetry_window, telemetry_keep_days, logs_keep_days, decisions_keep_days;
 };
 
 /* Reads everything; a missing file is an empty one. `home` is what the relative `var`, `scripts` and `sql` of

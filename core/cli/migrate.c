@@ -157,11 +157,12 @@ int cli_migrate(int argc, char **argv)
     }
     free(files);
     /* So that the first log line of the first device finds its day; later days are the server's to make. */
-    char telemetry[24] = "", logs[24] = "";
+    char telemetry[24] = "", logs[24] = "", decisions[24] = "";
     snprintf(telemetry, sizeof(telemetry), "%lld", (long long)database.config->telemetry_keep_days);
     snprintf(logs, sizeof(logs), "%lld", (long long)database.config->logs_keep_days);
-    const char *const days[] = {telemetry, logs};
-    ok = ok && run(&database, "ingest_partitions", 2, days, &error);
+    snprintf(decisions, sizeof(decisions), "%lld", (long long)database.config->decisions_keep_days);
+    const char *const days[] = {telemetry, logs, decisions};
+    ok = ok && run(&database, "ingest_partitions", 3, days, &error);
     if (!ok)
         fprintf(stderr, "otad migrate: %s%s", error, error[strlen(error) - 1] == '\n' ? "" : "\n");
     free(error);

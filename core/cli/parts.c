@@ -158,7 +158,8 @@ static void start_first(struct parts *parts, struct worker *worker)
                                     .mqtt = app->services.mqtt,
                                     .offline_after = (uint64_t)config->device_offline_after,
                                     .telemetry_days = (int)config->telemetry_keep_days,
-                                    .log_days = (int)config->logs_keep_days};
+                                    .log_days = (int)config->logs_keep_days,
+                                    .decision_days = (int)config->decisions_keep_days};
     parts->offers = offers_new(&offers);
     parts->upkeep = upkeep_new(&upkeep);
     parts->tasks = tasks_new(&parts->runtime);

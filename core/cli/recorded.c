@@ -160,6 +160,10 @@ void recorded_print(const struct recorded *recorded, json_t *answer, const char 
     char all[WORDS], same[WORDS], reworded[WORDS], differing[WORDS];
     long long failed = json_integer_value(json_object_get(answer, "failed")),
               other = json_integer_value(json_object_get(answer, "reworded"));
+    if (recorded->count == 0) {
+        puts("No decision was recorded that it could be asked again.");
+        return;
+    }
     printf("%s%s recorded decisions: %s the same", recorded->cut ? "The newest " : "",
            words_count(all, (long long)recorded->count),
            words_count(same, json_integer_value(json_object_get(answer, "same"))));

@@ -182,7 +182,7 @@ int cli_check(int argc, char **argv)
         printf("{\"ok\":%s,\"problems\":%s}\n", code == CLI_FINE ? "true" : "false", buffer_text(&out));
         buffer_free(&out);
     } else if (session.problems.count == 0) {
-        printf("%zu files, no problems\n", session.bundle->count);
+        printf("%zu file%s, no problems\n", session.bundle->count, session.bundle->count == 1 ? "" : "s");
     } else {
         print_problems(&session);
     }

@@ -79,12 +79,13 @@ static void on_partitions(void *arg, const char *err, const PGresult *result)
 static void on_partitions_due(struct timer *timer)
 {
     struct upkeep *upkeep = H2O_STRUCT_FROM_MEMBER(struct upkeep, partitions.timer, timer);
-    char telemetry[16], logs[16];
+    char telemetry[16], logs[16], decisions[16];
     snprintf(telemetry, sizeof(telemetry), "%d", upkeep->options.telemetry_days);
     snprintf(logs, sizeof(logs), "%d", upkeep->options.log_days);
-    const char *values[] = {telemetry, logs};
+    snprintf(decisions, sizeof(decisions), "%d", upkeep->options.decision_days);
+    const char *values[] = {telemetry, logs, decisions};
     upkeep->partitions.query =
-        pg_query(upkeep->options.pg, upkeep->partitions.statement, 2, values, on_partitions, upkeep);
+        pg_query(upkeep->options.pg, upkeep->partitions.statement, 3, values, on_partitions, upkeep);
 }
 
 static void on_counted(void *arg, const char *err, const PGresult *result)

@@ -16,7 +16,7 @@ struct upkeep_options {
     struct ingest *ingest;   /* whose hook hears of devices gone silent */
     const struct mqtt *mqtt;
     uint64_t offline_after; /* ms */
-    int telemetry_days, log_days;
+    int telemetry_days, log_days, decision_days;
 };
 
 struct upkeep *upkeep_new(const struct upkeep_options *options);

@@ -3,6 +3,22 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { LONGEST = 500 }; /* bytes of a message: what it quotes may be all of a source */
+
+/* On one line, and not longer than somebody reads. */
+static char *mended(const char *message)
+{
+    size_t len = strlen(message), most = len > LONGEST ? LONGEST : len;
+    while (most < len && most > 0 && ((unsigned char)message[most] & 0xc0) == 0x80)
+        most--; /* whole characters */
+    char *copy = most == len ? x_strdup(message) : x_printf("%.*s...", (int)most, message);
+    for (char *c = copy; *c != '\0'; c++) {
+        if ((unsigned char)*c < 0x20 || *c == 0x7f)
+            *c = ' ';
+    }
+    return copy;
+}
+
 void problems_add(struct problems *problems, const char *file, int line, const char *message)
 {
     problems->list = x_realloc(problems->list, (problems->count + 1) * sizeof(*problems->list));
@@ -32,6 +48,15 @@ void problems_add_error(struct problems *problems, const char *file, const char 
         }
     }
     problems_add(problems, file, 0, error);
+}
+
+void problems_shorten(struct problems *problems, size_t first)
+{
+    for (size_t i = first; i < problems->count; i++) {
+        char *message = mended(problems->list[i].message);
+        free(problems->list[i].message);
+        problems->list[i].message = message;
+    }
 }
 
 void problems_copy(struct problems *into, const struct problems *from)

@@ -22,6 +22,9 @@ void problems_add(struct problems *problems, const char *file, int line, const c
 void problems_add_error(struct problems *problems, const char *file, const char *error);
 /* Copies the texts. */
 void problems_add_copy(struct problems *problems, const struct problem *problem);
+/* Makes messages from `first` on single lines of 500 bytes at most: what they quote may be all of a source.
+ */
+void problems_shorten(struct problems *problems, size_t first);
 void problems_copy(struct problems *into, const struct problems *from);
 /* By file and line; of two that say the same of a line, one in more words, the longer stays. */
 void problems_sort(struct problems *problems);

@@ -226,7 +226,8 @@ static void set_params(lua_State *L, int req, const struct request_arrival *arri
     lua_setfield(L, req, "params");
 }
 
-/* Headers of a handler's table, as text that stays alive on the Lua stack. */
+/* Headers of a handler's table, as text that stays alive on the Lua stack. Of a blob two are `validators`;
+ * else NULL. */
 static size_t read_headers(lua_State *L, int index, struct http_header headers[MOST_HEADERS],
                            struct http_validators *validators)
 {
@@ -245,9 +246,9 @@ static size_t read_headers(lua_State *L, int index, struct http_header headers[M
         lua_pushvalue(L, -1);
         lua_insert(L, index + 1); /* keep the text; the loop's key and value stay on top */
         lua_pop(L, 1);
-        if (strcmp(name, "etag") == 0)
+        if (validators != NULL && strcmp(name, "etag") == 0)
             validators->etag = value;
-        else if (strcmp(name, "last-modified") == 0)
+        else if (validators != NULL && strcmp(name, "last-modified") == 0)
             validators->modified = strtoll(value, NULL, 10);
         else
             headers[count++] = (struct http_header){name, value, len};
@@ -273,16 +274,16 @@ static int answer(lua_State *L, int status_code, lua_KContext context)
     int status = (int)lua_tointeger(L, 1);
     if (status < 200 || status > 599)
         return luaL_error(L, "a handler returned the status %d", status);
-    size_t count = read_headers(L, 3, headers, &validators);
+    const struct blob_view *blob = blob_test(L, 2);
+    size_t count = read_headers(L, 3, headers, blob == NULL ? NULL : &validators);
 
-    const struct blob_view *blob;
     if (lua_istable(L, 2)) {
         struct buffer *out = &runtime_of(L)->out;
         out->len = 0;
         json_write(L, 2, out);
         coroutine->request = NULL;
         http_answer_json(request, status, headers, count, out->data, out->len);
-    } else if ((blob = blob_test(L, 2)) != NULL) {
+    } else if (blob != NULL) {
         struct http_blob body = {blob->data, blob->len, release_blob, bytes_hold(blob->bytes)};
         coroutine->request = NULL;
         http_answer_blob(request, headers, count, &validators, &body);
@@ -330,7 +331,6 @@ static int answer_problem(lua_State *L)
     struct http_request *request = coroutine->request;
     struct http_header headers[MOST_HEADERS];
     struct buffer *extra = &runtime_of(L)->out;
-    struct http_validators unused;
     size_t count = 0;
 
     lua_getfield(L, 1, "detail");
@@ -339,7 +339,7 @@ static int answer_problem(lua_State *L)
     int status = (int)lua_tointeger(L, 4);
     if (lua_getfield(L, 1, "extra") == LUA_TTABLE) {
         lua_getfield(L, 5, "headers");
-        count = read_headers(L, 6, headers, &unused);
+        count = read_headers(L, 6, headers, NULL);
     }
     extra->len = 0;
     if (lua_istable(L, 5)) {

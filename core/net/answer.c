@@ -289,6 +289,8 @@ const char *http_reason(int status)
         return "Expectation Failed";
     case 422:
         return "Unprocessable Content";
+    case 428:
+        return "Precondition Required";
     case 429:
         return "Too Many Requests";
     case 500:

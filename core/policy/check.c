@@ -334,6 +334,10 @@ static int check(lua_State *L)
 /* Whether Lua takes it. */
 static bool check_syntax(const char *file, struct policy_text source, struct problems *problems)
 {
+    if (source.len > 0 && *source.text == *LUA_SIGNATURE) {
+        problems_add(problems, file, 1, "is compiled: only text is taken");
+        return false;
+    }
     lua_State *L = luaL_newstate();
     if (L == NULL)
         abort();
@@ -350,8 +354,11 @@ void checker_run(struct checker *checker, const char *file, enum check_kind kind
                  struct problems *problems)
 {
     struct job job = {.checker = checker, .file = file, .kind = kind, .source = source, .problems = problems};
-    if (!check_syntax(file, source, problems) || !open_checker(checker))
+    size_t before = problems->count;
+    if (!check_syntax(file, source, problems) || !open_checker(checker)) {
+        problems_shorten(problems, before);
         return;
+    }
     int status = run(checker, check, &job);
     if (status != LUA_OK) {
         const char *why = status == LUA_ERRMEM || lua_type(checker->L, -1) != LUA_TSTRING
@@ -364,6 +371,7 @@ void checker_run(struct checker *checker, const char *file, enum check_kind kind
                                                       .warning = true});
         free(message);
     }
+    problems_shorten(problems, before);
     tidy(checker);
 }
 

@@ -305,6 +305,7 @@ local function check(text, kind, globals)
   local function report(node, severity, message)
     if #problems == MOST then return end
     local column = offsets[node.line] and node.offset and node.offset - offsets[node.line] + 1 or 0
+    message = message:gsub("%c", "?") -- of texts in the source
     problems[#problems + 1] = { line = node.line, column = column, severity = severity, message = message }
   end
   local state = walk(ast, report, kind, globals)

@@ -6,12 +6,9 @@
  * is answered so far, says that this call ran too long, and ends the process. So exactly the call that is to
  * blame is lost. Answers are gathered, and sent at each tick at the latest. */
 #include "base/mem.h"
-#include "policy/check.h"
-#include "policy/frame.h"
+#include "policy/desk.h"
 #include "policy/host.h"
 #include "policy/jail.h"
-#include "policy/replay.h"
-#include "policy/simulate.h"
 #include <errno.h>
 #include <jansson.h>
 #include <signal.h>
@@ -30,10 +27,8 @@ enum {
 };
 
 struct room {
-    struct policies policies;
-    struct checker *checker;
-    struct policy *slots[HOST_SLOTS];
-    struct buffer in, out;
+    struct desk desk;
+    struct buffer in;
     size_t taken;                  /* of `in`: the frame being served */
     volatile sig_atomic_t tick;    /* since answers were sent last */
     volatile sig_atomic_t writing; /* the handler must not write in between */
@@ -55,8 +50,8 @@ static void send_all(const char *data, size_t len)
 static void flush(struct room *room)
 {
     room->writing = 1;
-    send_all(room->out.data, room->out.len);
-    room->out.len = 0;
+    send_all(room->desk.out.data, room->desk.out.len);
+    room->desk.out.len = 0;
     room->tick = 0;
     room->writing = 0;
 }
@@ -65,13 +60,13 @@ static void on_tick(int number, siginfo_t *info, void *context)
 {
     static const char overrun[FRAME_HEADER] = {[FRAME_HEADER - 1] = FRAME_OVERRUN};
     struct room *room = info->si_value.sival_ptr;
-    uint64_t call = room->policies.calls;
+    uint64_t call = room->desk.policies.calls;
     room->tick = 1;
     if (call % 2 == 0 || call != room->seen) {
         room->seen = call;
         room->ticks = 0;
     } else if (++room->ticks >= MOST_TICKS && !room->writing) {
-        send_all(room->out.data, room->out.len); /* nobody adds to it during a call */
+        send_all(room->desk.out.data, room->desk.out.len); /* nobody adds to it during a call */
         send_all(overrun, sizeof(overrun));
         _exit(0);
     }
@@ -89,6 +84,13 @@ static void start_ticking(struct room *room)
         timer_create(CLOCK_PROCESS_CPUTIME_ID, &event, &timer) != 0 ||
         timer_settime(timer, 0, &every, NULL) != 0)
         _exit(1);
+}
+
+static void on_answer(void *arg)
+{
+    struct room *room = arg;
+    if (room->tick || room->desk.out.len >= SEND_AT)
+        flush(room);
 }
 
 /* Waits for the next frame, which becomes the first of `in`. */
@@ -120,9 +122,9 @@ static bool load_zone(void *arg, const char *name, struct buffer *out)
 {
     struct room *room = arg;
     struct buffer served = room->in;
-    size_t taken = room->taken, begin = frame_begin(&room->out, FRAME_ZONE_WANTED);
-    frame_put_text(&room->out, (struct policy_text){name, strlen(name)});
-    frame_end(&room->out, begin);
+    size_t taken = room->taken, begin = frame_begin(&room->desk.out, FRAME_ZONE_WANTED);
+    frame_put_text(&room->desk.out, (struct policy_text){name, strlen(name)});
+    frame_end(&room->desk.out, begin);
     flush(room);
     room->in = (struct buffer){0};
     enum frame_kind kind;
@@ -139,139 +141,6 @@ static bool load_zone(void *arg, const char *name, struct buffer *out)
     return there;
 }
 
-static void answer_json(struct room *room, const char *json, size_t len)
-{
-    size_t begin = frame_begin(&room->out, FRAME_JSON);
-    frame_put_text(&room->out, (struct policy_text){json, len});
-    frame_end(&room->out, begin);
-}
-
-static void load(struct room *room, struct frame_reader *fields)
-{
-    struct problems problems = {0};
-    struct buffer json = {0};
-    size_t slot = frame_take_number(fields) % HOST_SLOTS;
-    struct policy_source source = frame_take_source(fields);
-    if (fields->bad)
-        _exit(1);
-    policy_free(room->slots[slot]);
-    room->slots[slot] = NULL; /* policy_load may not come back */
-    room->slots[slot] = policy_load(&room->policies, &source, &problems);
-    buffer_puts(&json, "{\"problems\":");
-    problems_put_json(&problems, &json);
-    buffer_printf(&json, ",\"declaration\":%s}",
-                  room->slots[slot] == NULL ? "null" : policy_declaration(room->slots[slot]));
-    answer_json(room, json.data, json.len);
-    buffer_free(&json);
-    problems_free(&problems);
-    free((void *)source.libraries);
-}
-
-/* A library is checked as the source, under its own name. */
-static void check(struct room *room, struct frame_reader *fields)
-{
-    struct problems problems = {0};
-    struct buffer json = {0};
-    enum check_kind kind = (enum check_kind)(frame_take_number(fields) % CHECK_KINDS);
-    struct policy_source source = frame_take_source(fields);
-    if (fields->bad)
-        _exit(1);
-    if (kind == CHECK_POLICY) {
-        checker_policy(room->checker, &room->policies, &source, &problems);
-    } else {
-        char *file = x_printf("scripts/%s.lua", source.name);
-        checker_run(room->checker, file, kind, source.source, &problems);
-        problems_sort(&problems);
-        free(file);
-    }
-    if (checker_missing(room->checker) != NULL)
-        problems_add_copy(&problems, &(struct problem){.file = "",
-                                                       .message = (char *)checker_missing(room->checker),
-                                                       .warning = true});
-    buffer_puts(&json, "{\"problems\":");
-    problems_put_json(&problems, &json);
-    buffer_putc(&json, '}');
-    answer_json(room, json.data, json.len);
-    buffer_free(&json);
-    problems_free(&problems);
-    free((void *)source.libraries);
-}
-
-static void answer_verdict(struct room *room, const struct policy_verdict *verdict)
-{
-    size_t begin = frame_begin(&room->out, FRAME_VERDICT);
-    frame_put_verdict(&room->out, verdict);
-    frame_end(&room->out, begin);
-    if (room->tick || room->out.len >= SEND_AT)
-        flush(room);
-}
-
-static void ask(struct room *room, enum frame_kind kind, struct frame_reader *fields)
-{
-    struct policy *policy = room->slots[frame_take_number(fields) % HOST_SLOTS];
-    struct policy_moment moment = frame_take_moment(fields);
-    size_t count = kind == FRAME_ADMIT ? frame_take_number(fields) : 1;
-    for (size_t i = 0; i < count; i++) {
-        struct policy_verdict verdict;
-        struct policy_text argument = frame_take_text(fields);
-        if (fields->bad || policy == NULL)
-            _exit(1);
-        if (kind == FRAME_ADMIT)
-            policy_admit(policy, &moment, argument, &verdict);
-        else
-            policy_advance(policy, &moment, argument, &verdict);
-        answer_verdict(room, &verdict);
-    }
-}
-
-/* The texts at the end of a frame; the list is the caller's. */
-static struct policy_text *take_texts(struct frame_reader *fields, size_t *count)
-{
-    *count = frame_take_number(fields);
-    if (*count > (size_t)(fields->end - fields->at))
-        _exit(1);
-    struct policy_text *texts = x_alloc((*count + 1) * sizeof(*texts));
-    for (size_t i = 0; i < *count; i++)
-        texts[i] = frame_take_text(fields);
-    if (fields->bad)
-        _exit(1);
-    return texts;
-}
-
-static void simulate(struct room *room, struct frame_reader *fields)
-{
-    struct buffer json = {0};
-    size_t count;
-    struct policy_source source = frame_take_source(fields);
-    struct policy_text request = frame_take_text(fields);
-    bool given = frame_take_number(fields) != 0;
-    struct policy_text *devices = take_texts(fields, &count);
-    simulate_run(&room->policies, &source, request, given ? devices : NULL, count, &json);
-    answer_json(room, json.data, json.len);
-    buffer_free(&json);
-    free(devices);
-    free((void *)source.libraries);
-}
-
-static void replay(struct room *room, struct frame_reader *fields)
-{
-    struct buffer json = {0};
-    struct policy_source other = {0};
-    size_t count;
-    struct policy_source source = frame_take_source(fields);
-    bool compared = frame_take_number(fields) != 0;
-    if (compared)
-        other = frame_take_source(fields);
-    struct policy_text request = frame_take_text(fields);
-    struct policy_text *decisions = take_texts(fields, &count);
-    replay_run(&room->policies, &source, compared ? &other : NULL, request, decisions, count, &json);
-    answer_json(room, json.data, json.len);
-    buffer_free(&json);
-    free(decisions);
-    free((void *)source.libraries);
-    free((void *)other.libraries);
-}
-
 int host_main(int argc, char **argv)
 {
     int type;
@@ -281,27 +150,19 @@ int host_main(int argc, char **argv)
         return 2;
     }
     struct room *room = x_new(struct room);
-    room->policies.zones = zones_new(load_zone, room);
-    room->checker = checker_new(NULL); /* reads its files, which the jail would not let it */
-    prctl(PR_SET_PDEATHSIG, SIGKILL);  /* besides the end of the socket: it is not read while policies run */
-    json_object_seed(0);               /* while there is still somewhere to get randomness from */
+    room->desk.policies.zones = zones_new(load_zone, room);
+    room->desk.on_answer = on_answer;
+    room->desk.arg = room;
+    room->desk.checker = checker_new(NULL); /* reads its files, which the jail would not let it */
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* besides the end of the socket: it is not read while policies run */
+    json_object_seed(0);              /* while there is still somewhere to get randomness from */
     start_ticking(room);
     jail_enter(HOST_FD);
     for (;;) {
         enum frame_kind kind;
         struct frame_reader fields;
         receive(room, &kind, &fields);
-        if (kind == FRAME_LOAD)
-            load(room, &fields);
-        else if (kind == FRAME_CHECK)
-            check(room, &fields);
-        else if (kind == FRAME_ADMIT || kind == FRAME_ADVANCE)
-            ask(room, kind, &fields);
-        else if (kind == FRAME_SIMULATE)
-            simulate(room, &fields);
-        else if (kind == FRAME_REPLAY)
-            replay(room, &fields);
-        else
+        if (!desk_serve(&room->desk, kind, &fields))
             _exit(1);
         flush(room);
         done_with_frame(room);

@@ -121,12 +121,14 @@ static void take_identifier(struct scan *scan)
             return;
         }
     }
-    if (is_word(start, len, "end") || is_word(start, len, "until"))
+    if (is_word(start, len, "end") || is_word(start, len, "until")) {
         scan->block--;
-    else if (is_word(start, len, "return") && scan->block == 0)
+    } else if (is_word(start, len, "return") && scan->block == 0) {
         scan->last_return = scan->line;
-    else
+        *scan->name = '\0'; /* of a local before, which was no table */
+    } else {
         take_name(scan, start, len);
+    }
 }
 
 static void open_table(struct scan *scan)

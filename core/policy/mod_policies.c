@@ -6,9 +6,11 @@
 #include "policy/mod_simulate.h"
 #include "policy/shelf.h"
 #include <sodium.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 enum { QUEUE = 64, SIMULATIONS = 4 };
 
@@ -57,6 +59,7 @@ struct question {
     struct policy_text *texts; /* devices, or the stats */
     struct policy_verdict *verdicts;
     size_t count;
+    double took;          /* seconds */
     struct buffer answer; /* of load: JSON */
     char *copies;         /* where all texts lie, each with its NUL */
 };
@@ -197,10 +200,26 @@ static int push_verdicts(lua_State *L)
     return 1;
 }
 
+/* For those who watch: how long rollouts wait for policies, and how often a call goes wrong. */
+static void count_answers(lua_State *L, const struct question *question, const char *call)
+{
+    struct metrics *metrics = runtime_of(L)->metrics;
+    char label[32];
+    snprintf(label, sizeof(label), "call=\"%s\"", call);
+    metrics_observe(metrics_series(metrics, METRICS_HISTOGRAM, "otad_policy_duration_seconds", label,
+                                   "from a question to its last verdict, up to 500 devices a question"),
+                    question->took);
+    struct metrics_series *failures = metrics_series(metrics, METRICS_COUNTER, "otad_policy_failures_total",
+                                                     label, "calls that held because something went wrong");
+    for (size_t i = 0; i < question->count; i++)
+        failures->value += question->verdicts[i].failed;
+}
+
 /* What it pushes may fail for want of memory: the question goes first or after, never not. */
 static int verdicts_done(lua_State *L, bool list)
 {
     struct question *question = lua_touserdata(L, -1);
+    count_answers(L, question, list ? "admit" : "advance");
     lua_pushcfunction(L, push_verdicts);
     lua_pushlightuserdata(L, question);
     int code = lua_pcall(L, 1, 1, 0);
@@ -222,18 +241,29 @@ static int advance_done(lua_State *L, int status, lua_KContext context)
     return verdicts_done(L, false);
 }
 
+static double seconds_now(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
 static void run_admit(struct work *work)
 {
     struct question *question = (struct question *)work;
+    double began = seconds_now();
     host_admit(question->host, &question->source, &question->moment, question->texts, question->count,
                question->verdicts);
+    question->took = seconds_now() - began;
 }
 
 static void run_advance(struct work *work)
 {
     struct question *question = (struct question *)work;
+    double began = seconds_now();
     host_advance(question->host, &question->source, &question->moment, question->texts[0],
                  question->verdicts);
+    question->took = seconds_now() - began;
 }
 
 /* policies.admit(name, source, rollout, now, devices): a verdict for each. rollout and devices are JSON

@@ -66,7 +66,8 @@ static int done(lua_State *L, int status, lua_KContext context)
     const char *text = lua_tolstring(L, -1, &len);
     if (!json_read(L, text, len, message, sizeof(message)))
         return luaL_error(L, "the process of policies answered what is not JSON: %s", message);
-    return 1;
+    lua_insert(L, -2);
+    return 2;
 }
 
 /* The list of JSON texts at `index`, all of them strings; nil: none. */
@@ -109,8 +110,8 @@ static struct question *ask(lua_State *L, int list)
     return question;
 }
 
-/* policies.simulate(name, source, request, devices?): the answer (policy/simulate.h). request and devices are
- * JSON texts. */
+/* policies.simulate(name, source, request, devices?): the answer (policy/simulate.h), and its text. request
+ * and devices are JSON texts. */
 static int simulate(lua_State *L)
 {
     struct question *question = ask(L, 4);

@@ -30,9 +30,13 @@ struct policy {
     /* Of the call under way. */
     const struct policy_moment *moment;
     bool timed, ended, returned, excused; /* clock was read; must end; function is back; not its fault */
+    bool hurried;                         /* the clock is looked at with the next instruction */
+    int64_t glanced;                      /* the coarse clock at the last look, ms */
     struct timespec began;
-    const char *source; /* of the function that returned last, and the line */
-    int line;
+    struct place {
+        const char *source; /* lives as long as its function: in the registry */
+        int line;
+    } last, fault; /* where a function returned last, and where it went wrong */
     uint64_t random;
     char device_zone[96], rollout_zone[96];
 };
@@ -58,6 +62,25 @@ static struct policy *policy_of(lua_State *L)
 
 static void on_hook(lua_State *L, lua_Debug *activation);
 
+/* Keeps which line of a script is running. Allocates nothing. */
+static void note_fault(struct policy *policy)
+{
+    lua_Debug activation;
+    for (int level = 0; lua_getstack(policy->L, level, &activation) != 0; level++) {
+        if (lua_getinfo(policy->L, "Sl", &activation) != 0 && activation.currentline > 0) {
+            policy->fault = (struct place){activation.source, activation.currentline};
+            return;
+        }
+    }
+}
+
+/* The message handler of calls: an error that is no text, or comes from C, does not tell its line. */
+static int on_error(lua_State *L)
+{
+    note_fault(policy_of(L));
+    return 1;
+}
+
 /* Refusing makes Lua collect its garbage and ask again; refused twice the memory is at its end, and so is the
  * call: a pcall that swallowed this over and over would spend its time in the collector. */
 static void *capped_alloc(void *arg, void *p, size_t old_size, size_t size)
@@ -70,8 +93,10 @@ static void *capped_alloc(void *arg, void *p, size_t old_size, size_t size)
         return NULL;
     }
     if (size > old && policy->memory + (size - old) > POLICY_MEMORY) {
-        if (++policy->refusals > 1 && policy->L != NULL)
+        if (++policy->refusals > 1 && policy->L != NULL) {
             lua_sethook(policy->L, on_hook, LUA_MASKCOUNT, 1);
+            note_fault(policy);
+        }
         return NULL;
     }
     void *block = realloc(p, size);
@@ -99,13 +124,29 @@ static bool out_of_time(struct policy *policy)
            POLICY_TIME;
 }
 
+/* A few nanoseconds, a few milliseconds off. */
+static int64_t glance(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static void watch(struct policy *policy, int every)
+{
+    int lines = policy->policies->on_line == NULL ? 0 : LUA_MASKLINE;
+    lua_sethook(policy->L, on_hook, LUA_MASKRET | LUA_MASKCOUNT | lines, every);
+}
+
 static void on_hook(lua_State *L, lua_Debug *activation)
 {
     struct policy *policy = policy_of(L);
     if (activation->event == LUA_HOOKRET) {
-        if (lua_getinfo(L, "Sl", activation) != 0 && activation->currentline > 0) {
-            policy->line = activation->currentline;
-            policy->source = activation->source; /* lives as long as its function: in the registry */
+        if (lua_getinfo(L, "Sl", activation) != 0 && activation->currentline > 0)
+            policy->last = (struct place){activation->source, activation->currentline};
+        if (!policy->hurried && glance() != policy->glanced) { /* functions in C count as one instruction */
+            policy->hurried = true;
+            watch(policy, 1);
         }
         return;
     }
@@ -124,6 +165,11 @@ static void on_hook(lua_State *L, lua_Debug *activation)
         lua_concat(L, 2);
         lua_error(L);
     }
+    if (policy->hurried) {
+        policy->hurried = false;
+        policy->glanced = glance();
+        watch(policy, LOOK_EVERY);
+    }
 }
 
 /* Like lua_pcall of `call` with `arg`; the error's text, or NULL, is on top. */
@@ -132,17 +178,26 @@ static int run(struct policy *policy, lua_CFunction call, void *arg)
     lua_State *L = policy->L;
     policy->timed = policy->ended = policy->returned = policy->excused = false;
     policy->refusals = 0;
-    policy->source = NULL;
-    policy->line = 0;
+    policy->last = policy->fault = (struct place){0};
+    lua_pushcfunction(L, on_error);
     lua_pushcfunction(L, call);
     lua_pushlightuserdata(L, arg);
-    int lines = policy->policies->on_line == NULL ? 0 : LUA_MASKLINE;
-    lua_sethook(L, on_hook, LUA_MASKRET | LUA_MASKCOUNT | lines, LOOK_EVERY);
+    policy->hurried = false;
+    policy->glanced = glance();
+    watch(policy, LOOK_EVERY);
     policy->policies->calls++;
-    int status = lua_pcall(L, 1, 0, 0);
+    int status = lua_pcall(L, 1, 0, -3);
     policy->policies->calls++;
     lua_sethook(L, NULL, 0, 0);
     return status;
+}
+
+/* What the call that just failed says. */
+static const char *words_of(const struct policy *policy, int status)
+{
+    if (status == LUA_ERRMEM || policy->refusals > 1)
+        return "needed more than 16 MiB of memory";
+    return lua_type(policy->L, -1) == LUA_TSTRING ? lua_tostring(policy->L, -1) : "an error without a text";
 }
 
 /* Once what the call left is of no more use. */
@@ -197,6 +252,11 @@ static bool push_chunk(lua_State *L, const char *name, struct policy_text source
     push_file_name(L, name);
     if (source.len > POLICY_LARGEST) {
         lua_pushfstring(L, "%s:1: larger than %d KiB", lua_tostring(L, -1) + 1, POLICY_LARGEST / 1024);
+        lua_remove(L, -2);
+        return false;
+    }
+    if (source.len > 0 && *source.text == *LUA_SIGNATURE) {
+        lua_pushfstring(L, "%s:1: is compiled: only text is taken", lua_tostring(L, -1) + 1);
         lua_remove(L, -2);
         return false;
     }
@@ -276,7 +336,7 @@ static int load_file(lua_State *L)
     lua_rawsetp(L, LUA_REGISTRYINDEX, &chunk_key);
     push_declaration(L);
     if (!lua_istable(L, -1))
-        return luaL_error(L, "%s:%d: a policy returns a table", policy->file, policy->line);
+        return luaL_error(L, "%s:%d: a policy returns a table", policy->file, policy->last.line);
     struct declare_source source = {policy->file, load->source->source.text, load->source->source.len};
     declare_read(L, lua_gettop(L), &source, load->problems, &load->declaration);
     policy->has_admit = has_function(L, "admit");
@@ -288,12 +348,14 @@ static bool load_step(struct load *load, lua_CFunction step)
 {
     struct policy *policy = load->policy;
     int status = run(policy, step, load);
-    if (status == LUA_ERRMEM)
-        problems_add(load->problems, policy->file, 0, "needed more than 16 MiB of memory");
-    else if (status != LUA_OK)
-        problems_add_error(load->problems, policy->file,
-                           lua_type(policy->L, -1) == LUA_TSTRING ? lua_tostring(policy->L, -1)
-                                                                  : "an error without a text");
+    if (status != LUA_OK) {
+        const char *file = policy->fault.source == NULL ? policy->file : policy->fault.source + 1;
+        const char *error = words_of(policy, status);
+        size_t before = load->problems->count;
+        problems_add_error(load->problems, file, error);
+        if (load->problems->list[before].line == 0)
+            load->problems->list[before].line = policy->fault.line;
+    }
     lua_settop(policy->L, 0);
     return status == LUA_OK;
 }
@@ -326,6 +388,7 @@ struct policy *policy_load(struct policies *policies, const struct policy_source
     lua_gc(policy->L, LUA_GCSTOP); /* collected between calls, or when memory is short */
     if (load_step(&load, open_state))
         load_step(&load, load_file);
+    problems_shorten(problems, before);
     policy->declaration = x_strdup(buffer_text(&load.declaration));
     buffer_free(&load.declaration);
     if (problems->count != before) {
@@ -354,27 +417,33 @@ const char *policy_declaration(const struct policy *policy)
 
 /* --- Asking ------------------------------------------------------------------------------------------ */
 
-/* Takes "FILE:LINE: MESSAGE" apart: "line 14: MESSAGE", with the file's name where it is not the policy's. */
+/* "line 14: MESSAGE", with the file's name where it is not the policy's. Takes "FILE:LINE: MESSAGE" apart;
+ * errors that are worded otherwise are from where the function returned or stopped. */
 static void fail_with_error(struct policy *policy, int status, struct policy_verdict *verdict)
 {
-    const char *error =
-        lua_type(policy->L, -1) == LUA_TSTRING ? lua_tostring(policy->L, -1) : "an error without a text";
-    const char *colon = strchr(error, ':');
-    char *end = NULL, *text = NULL;
-    int line = policy->returned ? policy->line : 0;
-    size_t file_len = colon == NULL ? 0 : (size_t)(colon - error);
-    if (status == LUA_ERRMEM || policy->refusals > 1)
-        error = "needed more than 16 MiB of memory";
-    else if (file_len > 4 && strncmp(error, "scripts/", 8) == 0 && strncmp(colon - 4, ".lua", 4) == 0)
-        line = (int)strtol(colon + 1, &end, 10);
-    bool own = strlen(policy->file) == file_len && strncmp(error, policy->file, file_len) == 0;
-    if (end != NULL && strncmp(end, ": ", 2) == 0)
-        text = x_printf("%.*s%sline %d: %s", own ? 0 : (int)file_len, error, own ? "" : " ", line, end + 2);
-    else if (line != 0)
-        text = x_printf("line %d: %s", line, error);
-    policy_fail(verdict, line, text == NULL ? error : text);
-    if (end != NULL && !own)
-        verdict_set_file(verdict, error, file_len);
+    const char *error = words_of(policy, status), *colon = strchr(error, ':');
+    const struct place *place = policy->returned ? &policy->last : &policy->fault;
+    const char *file = place->source == NULL ? policy->file : place->source + 1;
+    size_t len = strlen(file);
+    int line = place->line;
+    char *end = NULL;
+    if (colon != NULL && colon - error > 4 && strncmp(error, "scripts/", 8) == 0 &&
+        strncmp(colon - 4, ".lua", 4) == 0) {
+        int told = (int)strtol(colon + 1, &end, 10);
+        if (strncmp(end, ": ", 2) == 0) {
+            file = error;
+            len = (size_t)(colon - error);
+            line = told;
+            error = end + 2;
+        }
+    }
+    bool own = strlen(policy->file) == len && strncmp(file, policy->file, len) == 0;
+    char *text = line == 0
+                     ? x_strdup(error)
+                     : x_printf("%.*s%sline %d: %s", own ? 0 : (int)len, file, own ? "" : " ", line, error);
+    policy_fail(verdict, line, text);
+    if (!own)
+        verdict_set_file(verdict, file, len);
     verdict->failed = !policy->excused;
     free(text);
 }
@@ -458,9 +527,10 @@ static void answer(struct call *call, const struct policy_moment *moment)
     if (status != LUA_OK) {
         fail_with_error(policy, status, call->verdict);
     } else {
-        call->verdict->line = policy->line;
-        if (policy->source != NULL && strcmp(policy->source + 1, policy->file) != 0)
-            verdict_set_file(call->verdict, policy->source + 1, strlen(policy->source + 1));
+        const char *source = policy->last.source;
+        call->verdict->line = policy->last.line;
+        if (source != NULL && strcmp(source + 1, policy->file) != 0)
+            verdict_set_file(call->verdict, source + 1, strlen(source + 1));
     }
     tidy(policy);
     policy->moment = NULL;

@@ -3,9 +3,10 @@
 #include "policy/declare.h"
 #include "policy/nearest.h"
 #include <lauxlib.h>
+#include <stdio.h>
 #include <string.h>
 
-enum { LONGEST_AGAIN = 30 * 86400 }; /* seconds */
+enum { LONGEST_AGAIN = 30 * 86400 /* seconds */, LONGEST_SHOWN = 40 /* bytes */ };
 
 static const char *const answers[] = {"hold",  "offer", "skip",     "advance",
                                       "pause", "abort", "rollback", "default"};
@@ -60,14 +61,18 @@ void verdict_read(lua_State *L, bool is_admit, struct policy_verdict *verdict)
                    lua_isnil(L, -3) ? "nothing" : luaL_typename(L, -3),
                    is_admit ? "\"offer\", \"hold\" or \"skip\""
                             : "\"hold\", \"advance\", \"pause\", \"abort\" or \"rollback\"");
-    const char *text = lua_tostring(L, -3);
+    size_t text_len;
+    const char *text = lua_tolstring(L, -3, &text_len);
     const char *const *found = allowed;
-    while (*found != NULL && strcmp(*found, text) != 0)
+    while (*found != NULL && (strlen(*found) != text_len || memcmp(*found, text, text_len) != 0))
         found++;
     if (*found == NULL) {
-        const char *near = nearest_name(text, allowed);
-        luaL_error(L, "%s returned \"%s\", which is no verdict%s%s%s", name, text,
-                   near == NULL ? "" : " (did you mean ", near == NULL ? "" : near, near == NULL ? "" : "?)");
+        char shown[LONGEST_SHOWN + 1];
+        snprintf(shown, sizeof(shown), "%s", text);
+        const char *near = strlen(text) == text_len ? nearest_name(shown, allowed) : NULL;
+        luaL_error(L, "%s returned \"%s%s\", which is no verdict%s%s%s", name, shown,
+                   text_len > strlen(shown) ? "..." : "", near == NULL ? "" : " (did you mean ",
+                   near == NULL ? "" : near, near == NULL ? "" : "?)");
     }
     for (int i = 0; i < POLICY_DEFAULT; i++) {
         if (strcmp(answers[i], text) == 0)

@@ -37,14 +37,14 @@ local function saw(row)
   local device = row.inputs and row.inputs.device
   if not device then return nil end
   local version = device.firmware_version
-  local parts = { device.online and "online" or "offline", version and version ~= json.null and "version " .. version
-    or "version unknown" }
+  if version == json.null then version = nil end -- it has not told
+  local parts = { device.online and "online" or "offline", "version " .. (version or "unknown") }
   local names = {}
   for name in pairs(device.telemetry or {}) do names[#names + 1] = name end
   table.sort(names)
   for i = 1, math.min(#names, 8) do
     local value = device.telemetry[names[i]]
-    if type(value) ~= "table" then parts[#parts + 1] = names[i] .. " " .. number(value) end
+    if type(value) ~= "table" and value ~= json.null then parts[#parts + 1] = names[i] .. " " .. number(value) end
   end
   return "It saw the device " .. table.concat(parts, ", ") .. "."
 end

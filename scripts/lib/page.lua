@@ -13,20 +13,20 @@ function page.query(more)
   return query
 end
 
--- The numbers that the cursor holds, or `...` on the first page.
+-- The numbers and names that the cursor holds, or `...` on the first page.
 function page.start(req, list, ...)
   if not req.query.cursor then return ... end
   local text = crypto.unseal(req.query.cursor)
-  local numbers = text and text:match("^page:" .. list .. ":([%d,-]+)$")
-  if not numbers then
+  local keys = text and text:match("^page:" .. list .. ":([%w_,-]+)$")
+  if not keys then
     fail(422, "The cursor is not one of this list.", { errors = { { field = "cursor", message = "is not valid" } } })
   end
   local out = {}
-  for number in numbers:gmatch("[^,]+") do out[#out + 1] = math.tointeger(tonumber(number)) end
+  for key in keys:gmatch("[^,]+") do out[#out + 1] = key:find("^-?%d+$") and math.tointeger(tonumber(key)) or key end
   return table.unpack(out)
 end
 
--- The answer's body. key(row) returns the numbers where the next page starts; shape(row), if given, what is shown.
+-- The answer's body. key(row) returns the numbers or names where the next page starts; shape(row), if given, what is shown.
 function page.answer(req, list, rows, key, shape)
   local next
   if #rows > req.query.limit then

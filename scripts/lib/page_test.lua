@@ -27,6 +27,13 @@ return {
     assert(a == -1700000000000000 and b == 7)
   end,
 
+  a_cursor_may_hold_names = function()
+    local list = { { name = "wait_for_approval" }, { name = "zz" } }
+    local _, body = page.answer(request(1), "logs", list, function(row) return row.name, 7 end)
+    local name, number = page.start(request(1, body.next), "logs")
+    assert(name == "wait_for_approval" and number == 7)
+  end,
+
   the_last_page_has_no_next = function()
     local _, body = page.answer(request(2), "things", rows(1, 2), page.by_id)
     assert(body.next == json.null and #body.items == 2)

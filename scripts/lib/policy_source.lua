@@ -5,9 +5,9 @@ local source = {}
 
 local MOST_FAILED, SAMPLE, SPAN = 0.2, 20, 60 -- a revision is reverted when more of its calls fail, within seconds
 
-local MOST_KEPT = 64 -- sources come from editors, too
+local KEPT = 100 -- declarations: sources that are only simulated pass through here, too
 
-local declared, kept = {}, 0 -- by revision: {source, plan, problems}
+local declared, kept = {}, 0 -- by revision: {source, plan}; of those that load
 local calls = {}             -- by revision: {at, all, failed, reason}
 
 -- name, revision, source, ... of what is in force; nil: there is no such policy.
@@ -15,36 +15,31 @@ function source.active(name)
   return db.one("policy_active", name)
 end
 
--- What the policy declares, defaults filled in; or nil and its problems.
+-- What the policy declares, defaults filled in; or nil and its problems. Those are not kept: a busy machine is one, too.
 function source.plan(policy)
   local known = declared[policy.revision]
-  if not known then
-    local loaded = policies.load(policy.name, policy.source)
-    local plan = loaded.declaration
-    if plan == json.null then plan = nil end
-    for name, value in pairs(plan or {}) do
-      if value == json.null then plan[name] = nil end
-    end
-    if not plan then return nil, loaded.problems end -- perhaps the machine's: to be tried again
-    known = { source = policy.source, problems = loaded.problems, plan = plan }
-    if kept == MOST_KEPT then declared, kept = {}, 0 end
-    declared[policy.revision], kept = known, kept + 1
+  if known then return known.plan, {} end
+  local loaded = policies.load(policy.name, policy.source)
+  local plan = loaded.declaration
+  if plan == json.null then return nil, loaded.problems end
+  for name, value in pairs(plan) do
+    if value == json.null then plan[name] = nil end
   end
-  return known.plan, known.problems
+  if kept >= KEPT then declared, kept = {}, 0 end
+  if not declared[policy.revision] then kept = kept + 1 end
+  declared[policy.revision] = { source = policy.source, plan = plan }
+  return plan, loaded.problems
 end
 
--- Whether the policy of a rollout can be asked; brings the rollout to the revision in force.
+-- Whether the policy of a rollout can be asked; brings the rollout to the revision in force. Else the problem, where
+-- it is one.
 function source.ready(lease, rollout)
   local known = declared[rollout.active]
   if not known then
     local policy = source.active(rollout.policy)
     if not policy or policy.revision ~= rollout.active then return false end -- it changes now: the next tick
     local plan, problems = source.plan(policy)
-    if not plan then
-      log.warn("policy does not load", { policy = rollout.policy, revision = rollout.active,
-        problem = problems[1] and problems[1].message })
-      return false
-    end
+    if not plan then return false, problems[1] end
     known = declared[rollout.active]
   end
   if rollout.revision ~= rollout.active then

@@ -261,6 +261,15 @@ local function advance(lease, rollout)
   if answer.verdict == "advance" and not is_last then enter(lease, rollout, answer.reason) end
 end
 
+-- What is in force does not load, for want of a library file above all: the rollout stays as it is, and says why.
+local function unsound(lease, rollout, problem)
+  if rollout.state == "paused" then return end
+  decide(lease, rollout, {
+    verdict = "hold", line = problem.line > 0 and problem.line or nil,
+    reason = ("revision %s of the policy does not load: %s"):format(rollout.active:sub(1, 12), problem.message),
+  }, nil, rollout.state)
+end
+
 -- A rollback goes through the stages as well, each as soon as the one before is done.
 local function advance_back(lease, rollout)
   local stats = rollouts.stats(rollout.plan, rollout.stage, math.huge, rollout.counts or {}) -- no stage soaks
@@ -279,7 +288,9 @@ local function run(lease, rollout)
     offers.poke()
     return
   end
-  if not policy.ready(lease, rollout) then return end
+  local ready, problem = policy.ready(lease, rollout)
+  if problem then unsound(lease, rollout, problem) end
+  if not ready then return end
   time_out(lease, rollout)
   if rollout.state == "paused" then return end
   if rollout.state == "rolling_back" and not rollout.turned then

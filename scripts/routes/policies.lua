@@ -3,6 +3,7 @@
 local page = require "lib.page"
 local policy = require "lib.policy_source"
 local target = require "lib.target"
+local when = require "lib.when"
 
 local SOURCE = { "string", min = 1, max = 65536 }
 
@@ -12,7 +13,10 @@ local PROBLEM = json.record("line", "column", "severity", "message")
 local function listed(problems)
   local list = {}
   for i, problem in ipairs(problems or {}) do
-    list[i] = PROBLEM { line = problem.line, column = problem.column, severity = problem.severity, message = problem.message }
+    list[i] = PROBLEM {
+      line = problem.line > 0 and problem.line or nil, column = problem.column, severity = problem.severity,
+      message = problem.message,
+    }
   end
   return json.array(list)
 end
@@ -21,7 +25,8 @@ local function errors_of(problems)
   local errors = {}
   for _, problem in ipairs(problems) do
     if problem.severity == "error" then
-      errors[#errors + 1] = { field = "source", message = ("line %d: %s"):format(problem.line, problem.message) }
+      local line = problem.line > 0 and ("line %d: "):format(problem.line) or ""
+      errors[#errors + 1] = { field = "source", message = line .. problem.message }
     end
   end
   return errors
@@ -45,20 +50,26 @@ local function find(name)
   return row
 end
 
--- The revision that If-Match names; nil where there is none yet.
-local function expected(req, row)
-  local header = req.header("if-match")
-  if not header then
-    if row then
-      fail(428, "Name the revision that you have changed in If-Match, so that nobody's work is lost.")
-    end
-    return nil
-  end
-  return header:match('^"?(%x+)"?$') or fail(422, "If-Match must name a revision.")
+-- row: what is in force, or nil
+local function changed_meanwhile(row)
+  fail(412, row and "Another revision is in force by now." or "There is no such policy.", {
+    revision = row and row.revision or json.null,
+    headers = row and { etag = ('"%s"'):format(row.revision) },
+  })
 end
 
-local function changed_meanwhile()
-  fail(412, "Another revision is in force by now.")
+-- Goes on if If-Match names the revision in force: as an entity tag, in a list of them, bare, or as "*".
+local function must_match(req, row)
+  local header = req.header("if-match")
+  if not header then
+    fail(428, "Name the revision that you have changed in If-Match, so that nobody's work is lost.")
+  end
+  if row then
+    for tag in header:gmatch("[^,%s]+") do
+      if tag == "*" or tag == row.revision or tag == ('"%s"'):format(row.revision) then return end
+    end
+  end
+  changed_meanwhile(row)
 end
 
 local function list(req)
@@ -87,37 +98,47 @@ end
 
 local function put(req)
   local name = req.params.name
-  if not name:find("^[a-z][a-z0-9_]*$") or #name > 32 or name == "check" or name == "simulate" then
+  if not name:find("^[a-z][a-z0-9_]*$") or #name > 32 then
     fail(422, "A policy's name has 1 to 32 characters of a-z, 0-9 and _, and begins with a letter.")
   end
-  local row = db.one("policy_active", name)
-  local was = expected(req, row)
-  local revision = crypto.sha256(req.body.source)
+  local row, revision = db.one("policy_active", name), crypto.sha256(req.body.source)
+  if req.header("if-none-match") then
+    if row then changed_meanwhile(row) end
+  elseif row or req.header("if-match") then
+    must_match(req, row)
+  end
   local problems = policies.check(name, req.body.source).problems
   local errors = errors_of(problems)
   if #errors > 0 then
     fail(422, "The policy has problems; nothing was changed.", { errors = errors, problems = listed(problems) })
   end
-  if row and was ~= row.revision or not row and was then changed_meanwhile() end
   local author = db.one("account_by_id", req.user.id).email
-  if not db.one("policy_activate", name, was, revision, req.body.source, author, req.body.message) then
-    changed_meanwhile()
+  if not db.one("policy_activate", name, row and row.revision, revision, req.body.source, author, req.body.message) then
+    changed_meanwhile(db.one("policy_active", name))
   end
   return brought(name, revision)
 end
 
 local function rollback(req)
   local row = find(req.params.name)
-  local was = expected(req, row)
-  if was ~= row.revision then changed_meanwhile() end
+  must_match(req, row)
   if not row.parent then fail(409, "There is no revision before this one.") end
-  if not db.one("policy_back", row.name, was) then changed_meanwhile() end
+  if not db.one("policy_back", row.name, row.revision) then changed_meanwhile(find(row.name)) end
   return brought(row.name, row.parent)
 end
 
+local REVISION = json.record("revision", "parent", "author", "message", "created_at", "source")
+
 local function revisions(req)
   local row = find(req.params.name)
-  return 200, { items = json.array(db.all("policy_revisions_list", row.name, req.query.limit)), next = json.null }
+  local at, revision = page.start(req, "revisions", math.maxinteger, "")
+  local rows = db.all("policy_revisions_list", row.name, req.query.limit + 1, at, revision)
+  return page.answer(req, "revisions", rows, function(one) return one.at, one.revision end, function(one)
+    return REVISION {
+      revision = one.revision, parent = one.parent, author = one.author, message = one.message,
+      created_at = one.created_at, source = one.source,
+    }
+  end)
 end
 
 local function check(req)
@@ -138,11 +159,16 @@ local function meant(body)
     or find(body.policy)
 end
 
-local function unless_problems(answer)
+local function unless_problems(answer, text)
   if answer.problems then
     fail(422, "The policy could not be run.", { problems = listed(answer.problems) })
   end
-  return answer
+  return answer, text
+end
+
+-- Not decoded and encoded again: the same request has the same answer, to the byte.
+local function as_it_is(text)
+  return 200, text, { ["content-type"] = "application/json" }
 end
 
 local function column(rows, name)
@@ -164,30 +190,32 @@ local function simulate(req)
   end
   local all = db.one("simulate_size", named).n
   local devices = all > 0 and column(db.all("simulate_fleet", body.firmware_id, named, plan, SAMPLE), "device") or nil
-  local answer = unless_problems(policies.simulate(source.name, source.source, json.encode {
-    seed = body.seed, resumes = body.resumes, start = math.floor(now()), assume = body.assume,
+  local answer, text = unless_problems(policies.simulate(source.name, source.source, json.encode {
+    seed = body.seed, resumes = body.resumes, start = body.start and math.floor(when.read(body.start)),
+    assume = body.assume,
     rollout = { name = "simulation", params = body.params, firmware = image and json.decode(image.firmware) },
     defaults = {
       timeout = config["update.timeout"], wait = config["update.offer_timeout"], vanish_after = config["device.offline_after"],
     },
   }, devices))
-  answer.fleet = { devices = all, simulated = answer.devices, made_up = devices == nil }
-  return 200, answer
+  local fleet = (',"fleet":{"devices":%d,"simulated":%d,"made_up":%s}}'):format(all, answer.devices, devices == nil)
+  return as_it_is(text:sub(1, -2) .. fleet)
 end
 
 local function replay(req)
   local row, body = find(req.params.name), req.body
   local rollouts, decisions = db.all("replay_rollouts", row.name, body.rollout_id),
     db.all("replay_decisions", row.name, body.rollout_id, SAMPLE)
-  return 200, unless_problems(policies.replay(row.name, body.source or row.source,
+  local _, text = unless_problems(policies.replay(row.name, body.source or row.source,
     ('{"rollouts":[%s]}'):format(table.concat(column(rollouts, "rollout"), ",")), column(decisions, "decision")))
+  return as_it_is(text)
 end
 
 local SHARE = { "number", min = 0, max = 1, optional = true }
 
 return {
   { method = "GET", path = "/policies", who = "operator", query = page.query(), handler = list },
-  { method = "GET", path = "/policies/:name", who = "operator", handler = get },
+  { method = "GET", path = "/policies/:name", who = "operator", handler = function(req) return get(req) end },
   {
     method = "PUT", path = "/policies/:name", who = "operator",
     body = { source = SOURCE, message = { "string", max = 500, optional = true } },
@@ -196,8 +224,7 @@ return {
   { method = "POST", path = "/policies/:name/rollback", who = "operator", handler = rollback },
   {
     method = "GET", path = "/policies/:name/revisions", who = "operator",
-    query = { limit = { "integer", min = 1, max = 200, default = 50 } },
-    handler = revisions,
+    query = page.query(), handler = revisions,
   },
   { method = "POST", path = "/policies/check", who = "operator", body = { source = SOURCE }, handler = check },
   {
@@ -216,6 +243,7 @@ return {
         },
       },
       seed = { "integer", min = 0, optional = true },
+      start = when.field,
       resumes = { "integer", min = 0, max = 1000, optional = true },
     },
     handler = simulate,

@@ -62,6 +62,8 @@ local function list(req)
   return page.answer(req, "rollouts", rows, page.by_id, rollout.shown)
 end
 
+local BEING = { pause = "paused", resume = "resumed", abort = "aborted", rollback = "rolled back" }
+
 local function steer(verb, from, to, otherwise)
   return {
     method = "POST", path = "/rollouts/:id/" .. verb, who = "operator",
@@ -75,7 +77,7 @@ local function steer(verb, from, to, otherwise)
         return found
       end)
       if not moved then
-        fail(409, ("The rollout is %s: it cannot %s."):format(find(row.id).state:gsub("_", " "), verb))
+        fail(409, ("The rollout is %s: it cannot be %s."):format(find(row.id).state:gsub("_", " "), BEING[verb]))
       end
       if to == "aborted" then offers.poke() end
       return 200, { rollout = rollout.shown(find(row.id)) }

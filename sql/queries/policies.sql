@@ -12,9 +12,13 @@ from policies p join policy_revisions r on r.policy = p.name and r.revision = p.
 where p.name > $1::text order by p.name limit $2::int;
 
 -- name: policy_revisions_list read
--- $1: policy  $2: how many
-select revision, parent, author, message, created_at, source from policy_revisions
-where policy = $1::text order by created_at desc, revision limit $2::int;
+-- $1: policy  $2: how many  $3, $4: after the revision $4, which is of $3 (Unix microseconds)
+select revision, parent, author, message, created_at, source,
+       (extract(epoch from created_at) * 1000000)::bigint as at
+from policy_revisions
+where policy = $1::text
+  and (-(extract(epoch from created_at) * 1000000)::bigint, revision) > (-$3::bigint, $4::text)
+order by created_at desc, revision limit $2::int;
 
 -- name: policy_revision read
 select policy as name, revision, source, parent, author, message, created_at
@@ -22,7 +26,7 @@ from policy_revisions where policy = $1::text and revision = $2::text;
 
 -- name: policy_activate
 -- Puts a revision of policy $1 in force where $2 (null: none) is now. $3: revision  $4: source  $5: author  $6: message
--- No row: another one is in force by now.
+-- No row: another one is in force by now. The one before is what was in force last, for a source that comes back, too.
 -- The revision is kept only if it comes into force; that it is there is looked at when the statement ends.
 with first as (
   insert into policies (name, revision) select $1::text, $3::text where $2::text is null
@@ -37,7 +41,8 @@ with first as (
 ), kept as (
   insert into policy_revisions (policy, revision, parent, source, author, message)
   select $1::text, revision, $2::text, $4::text, $5::text, $6::text from active
-  on conflict (policy, revision) do nothing
+  on conflict (policy, revision) do update
+    set parent = case when excluded.parent = excluded.revision then policy_revisions.parent else excluded.parent end
 )
 select revision from active;
 

@@ -77,20 +77,21 @@ where m.rollout_id = was.id and d.id = m.device_id
 
 -- name: rollout_revert
 -- Takes revision $3 of policy $2, whose calls fail, out of force: the one before it comes back. Where there is none,
--- all is held until somebody brings another. $4: what happened, in words. Each rollout under the policy gets a decision.
+-- or where that is what another revert brought, all is held until somebody brings another. $4: what happened, in words.
+-- Each rollout under the policy gets a decision.
 -- No row: another revision is in force by now, or this one is held already.
 with mine as (
   select from rollout_driver where fence = $1::bigint for share
 ), was as (
-  select name, revision from policies
-  where name = $2::text and revision = $3::text and not held and exists (select from mine) for no key update
+  select p.name, p.revision, case when p.note like 'reverted: %' then null else r.parent end as parent
+  from policies p join policy_revisions r on r.policy = p.name and r.revision = p.revision
+  where p.name = $2::text and p.revision = $3::text and not p.held and exists (select from mine) for no key update of p
 ), back as (
   update policies p
-  set revision = coalesce(r.parent, p.revision), held = r.parent is null, updated_at = now(),
-      note = case when r.parent is null then 'all is held: ' else 'reverted: ' end || $4::text
-  from was join policy_revisions r on r.policy = was.name and r.revision = was.revision
-  where p.name = was.name
-  returning p.name, p.note, r.parent
+  set revision = coalesce(was.parent, p.revision), held = was.parent is null, updated_at = now(),
+      note = case when was.parent is null then 'all is held: ' else 'reverted: ' end || $4::text
+  from was where p.name = was.name
+  returning p.name, p.note, was.parent
 ), told as (
   insert into decisions (rollout_id, verdict, reason, policy, revision)
   select r.id, case when back.parent is null then 'hold' else 'revert' end, back.note, back.name, $3::text

@@ -33,7 +33,7 @@ def test_what_is_wrong_with_a_policy(scripts):
 
 
 def test_what_is_right(scripts):
-    assert run("check", scripts(policies__canary=CANARY)).stdout == "1 files, no problems\n"
+    assert run("check", scripts(policies__canary=CANARY)).stdout == "1 file, no problems\n"
 
 
 def test_warnings_are_no_failure(scripts):

@@ -208,7 +208,7 @@ def test_the_working_directory_comes_first(tmp_path, database):
     for command in ("check", "test"):  # 0 files, no problems: not what was asked for
         assert "no scripts there" in run(command, cwd=tmp_path, code=2, OTAD_SCRIPTS="fine").stderr
     (tmp_path / "fine/one.lua").write_text("return {}\n")
-    assert "1 files, no problems" in run("check", cwd=tmp_path, OTAD_SCRIPTS="fine").stdout
+    assert "1 file, no problems" in run("check", cwd=tmp_path, OTAD_SCRIPTS="fine").stdout
 
 
 # What all have in common

@@ -87,8 +87,8 @@ static void test_problems(void **state)
     refuse(state, "return {\n  admit = function(\n}", 3, "expected near '}'");
     refuse(state, "return {\n  a = b }", 2, "undefined global 'b'");
     refuse(state, "\nwhile true do end", 2, "ran longer than 10 ms");
-    refuse(state, "local t = {} while true do t[#t + 1] = ('x'):rep(200000) .. #t end", 0, "16 MiB");
-    refuse(state, "\33Lua", 0, "attempt to load a binary chunk");
+    refuse(state, "local t, s = {}, ('x'):rep(200000) while true do t[#t + 1] = s .. #t end", 1, "16 MiB");
+    refuse(state, "\33Lua", 1, "is compiled");
 }
 
 static void test_limits(void **state)
@@ -161,6 +161,8 @@ static void test_lines(void **state)
             fail_msg("%s: line %d, not %d", cases[i].path, line, cases[i].line);
     }
     assert_int_equal(lines_find("", 0, "x"), 0);
+    static const char behind_a_local[] = "local idle = 1\nreturn {\n  rate = { } }";
+    assert_int_equal(lines_find(behind_a_local, sizeof(behind_a_local) - 1, "rate"), 3);
     for (size_t len = 0; len < strlen(text); len++) { /* ends anywhere */
         char *copy = malloc(len + (len == 0));
         memcpy(copy, text, len);

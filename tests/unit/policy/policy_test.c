@@ -79,7 +79,14 @@ static void test_answers(void **state)
     lab_fails(*state, "return 'hold', nil, { again = 0 / 0 }", "no duration");
     lab_fails(*state, "return 'hold', nil, {}", "no duration");
     lab_fails(*state, "\nerror('my words')", "line 3: my words");
-    lab_fails(*state, "error({})", "an error without a text");
+    lab_fails(*state, "\nerror({})", "line 3: an error without a text");
+    lab_fails(*state, "\nreturn ('%99999d'):format(1)", "line 3: invalid conversion");
+    lab_fails(*state, "\nlocal t, s = {}, ('x'):rep(300000)\nwhile true do t[#t + 1] = s .. #t end",
+              "line 4: needed more than 16 MiB");
+    lab_fails(*state, "\nfor i = 1, 1e9 do table.concat({}, ('x'):rep(300000)) end", "line 3: ran longer");
+    lab_fails(*state, "return 'offer\\0'", "line 2: admit returned \"offer...\", which is no verdict");
+    lab_fails(*state, "return ('x'):rep(9000)",
+              "returned \"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx...\", which is no verdict");
     lab_fails(*state, "require('lib.policy.raises').fail()", "scripts/lib/policy/raises.lua line 3: no way");
     lab_fails(*state, "require 'lib.policy.broken'",
               "scripts/lib/policy/broken.lua line 3: unexpected symbol");
