@@ -385,8 +385,8 @@ static void ignore_notice(void *arg, const PGresult *result)
 
 static void start_connect(struct pg_connection *connection)
 {
-    char session[128];
-    snprintf(session, sizeof(session), "-c statement_timeout=%llu -c timezone=UTC -c datestyle=ISO",
+    char session[128]; /* jit: compiling takes longer than any of our statements may */
+    snprintf(session, sizeof(session), "-c statement_timeout=%llu -c timezone=UTC -c datestyle=ISO -c jit=off",
              (unsigned long long)connection->options->timeout);
     /* A listener hears nothing for hours: keepalives tell whether anybody is there. */
     const char *const names[] = {"dbname",           "fallback_application_name",

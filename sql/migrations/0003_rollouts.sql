@@ -75,8 +75,9 @@ create index rollouts_firmware on rollouts (firmware_id);
 create index rollouts_policy on rollouts (policy);
 
 -- Which devices a share takes: those whose bucket is small. The first 32 bits of SHA-256 of '<rollout>:<device>'.
+-- The casts to text are written out: with them it is inlined, and 100,000 cost a third.
 create function rollout_bucket(rollout int, device int) returns bigint language sql immutable parallel safe as $$
-  select ('x' || substr(encode(sha256((rollout || ':' || device)::bytea), 'hex'), 1, 8))::bit(32)::bigint
+  select ('x' || substr(encode(sha256((rollout::text || ':' || device::text)::bytea), 'hex'), 1, 8))::bit(32)::bigint
 $$;
 
 -- One row for each device that the target names, in exactly one state. After POST /rollouts has filled it, only the
@@ -104,8 +105,9 @@ create table rollout_devices (
   since       timestamptz not null default now(), -- first time of these
   primary key (rollout_id, device_id)
 ) with (fillfactor = 70);
-create index rollout_devices_ask on rollout_devices (rollout_id, grp, ask_at) where ask_at < 'infinity';
-create index rollout_devices_bucket on rollout_devices (rollout_id, bucket);
+-- Whom to ask next, and who comes into the stage next.
+create index rollout_devices_ask on rollout_devices (rollout_id, grp, ask_at, bucket) where ask_at < 'infinity';
+create index rollout_devices_outside on rollout_devices (rollout_id, bucket) where not in_stage;
 create index rollout_devices_device on rollout_devices (device_id);
 
 -- How many rows of rollout_devices there are of each kind: a look at a rollout costs the same for 10 devices and 100,000.

@@ -177,17 +177,21 @@ where m.rollout_id = $2::int and m.device_id = s.device_id
        or m.state in ('pending', 'offered') and m.asleep <> s.offline);
 
 -- name: rollout_candidates read
--- Devices of rollout $1 to be asked about now, in the order in which they became due. $2: how many  $3: how many of a
--- group at once, or null  $4: how many may be offline
+-- Devices of rollout $1 to be asked about now, in the order in which they became due. $2: how many, 1000 at most
+-- $3: how many of a group at once, or null  $4: how many may be offline
+-- The limit inside is a number, and not what is free, for the planner to see that few are wanted; 'infinity' is named
+-- for it to see that the index has all that can be due.
 with room as (
   select grp, least($2::int, $3::int - coalesce(sum(n) filter (where
                 state in ('pending', 'offered', 'downloading', 'installing')), 0))::int as free
   from rollout_counts where rollout_id = $1::int group by grp
 ), due as (
   select m.* from room cross join lateral
-    (select * from rollout_devices
-     where rollout_id = $1::int and grp = room.grp and ask_at <= now()
-     order by ask_at, bucket limit greatest(room.free, 0)) m
+    (select place.*, row_number() over (order by ask_at, bucket) as nth from
+      (select * from rollout_devices
+       where rollout_id = $1::int and grp = room.grp and ask_at <= now() and ask_at < 'infinity'
+       order by ask_at, bucket limit 1000) place) m
+  where m.nth <= room.free
   order by m.ask_at, m.bucket limit $2::int
 )
 select d.id, d.elf_sha256, d.firmware_version, m.state, m.attempts, m.update_id, m.verdict, m.reason,

@@ -39,7 +39,7 @@ class Rollouts:
     """The fleet and the image of the bench; makes rollouts and ends them."""
 
     def __init__(self, services):
-        self.services, self.url = services, services.otad_url
+        self.services, self.url, self.made = services, services.otad_url, 0
         self.firmware = call(f"{self.url}/firmware/upload", "POST", 201, token=self.token(),
                              body=make_image(65536, "1.4.0"), content_type="application/octet-stream")["firmware"]["id"]
         services.psql("update devices set status = 'online', last_seen = now(), telemetry = '{\"battery\": 80, \"rssi\": -60, \"heap\": 180000, "
@@ -52,7 +52,8 @@ class Rollouts:
 
     def make(self, name, source):
         """(rollout's id, seconds that POST /rollouts took)"""
-        call(f"{self.url}/policies/check", "POST", 200, token=self.token(), body={"source": source})
+        self.made += 1
+        name = f"{name}_{self.made}"
         call(f"{self.url}/policies/{name}", "PUT", 200, token=self.token(), body={"source": source})
         began = time.monotonic()
         made = call(f"{self.url}/rollouts", "POST", 201, token=self.token(), body={
