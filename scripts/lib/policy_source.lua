@@ -5,6 +5,7 @@ local source = {}
 
 local MOST_FAILED, SAMPLE, SPAN = 0.2, 20, 60 -- a revision is reverted when more of its calls fail, within seconds
 
+local REGROUPED = 5000 -- devices at once
 local MOST_KEPT = 64 -- sources come from editors, too
 
 local declared, kept = {}, 0 -- by revision: {name, revision, source, plan} or {problems}
@@ -48,6 +49,10 @@ function source.ready(lease, rollout)
     return false
   end
   if rollout.revision ~= rollout.active then
+    local spread, part = known.plan.spread, nil
+    repeat
+      part = db.one("rollout_regroup", lease.fence, rollout.id, part and part.last or 0, REGROUPED, spread and spread.tag)
+    until part.n < REGROUPED
     db.run("rollout_replan", lease.fence, rollout.id, rollout.active, known.plan)
     rollout.revision, rollout.plan = rollout.active, known.plan
     rollout.stage = math.min(rollout.stage, #known.plan.stages - 1)

@@ -6,7 +6,9 @@ local update = require "lib.update"
 
 local LEASE, RENEW = 3, 1      -- seconds
 local BATCH = 500              -- devices decided at once
-local FOLD, ROUNDS = 5000, 20
+local FOLD, ROUNDS = 2000, 20
+local ENTERED, CANCELLED = 5000, 2000
+local FIRST_LOOK, LOOK = 1000, 50000 -- offers after which the planner looks at what tables have become
 local WATCH = 30               -- seconds between comparisons of updated devices with the others
 local TICK = 5                 -- seconds after which other rollouts have their turn
 
@@ -19,7 +21,7 @@ local instance = crypto.random(16) -- a new one each reload: the lease passes on
 
 local function drive()
   local row = db.one("rollout_drive", instance, LEASE)
-  return row and { fence = row.fence, at = now() }
+  return row and { fence = row.fence, at = now(), reports = row.reports, changes = row.changes }
 end
 
 local function keep(lease)
@@ -32,12 +34,26 @@ end
 
 -- What happened ---------------------------------------------------------------------------------------------------
 
+-- Runs a statement that takes `most` at once until it finds fewer. False: there is more, and others have their turn.
+local function drain(lease, statement, most, ...)
+  local ends = now() + TICK
+  repeat
+    if db.one(statement, lease.fence, ...).n < most then return true end
+  until now() > ends or not keep(lease)
+  return false
+end
+
 local function fold(lease)
-  for _, statement in ipairs { "rollout_fold_reports", "rollout_fold_devices" } do
-    for _ = 1, ROUNDS do
-      if db.one(statement, lease.fence, FOLD).n < FOLD then break end
-    end
-  end
+  if lease.reports then drain(lease, "rollout_fold_reports", FOLD, FOLD) end
+  if lease.changes then drain(lease, "rollout_fold_devices", FOLD, FOLD) end
+end
+
+-- Ends what aborted rollouts have under way.
+local function cancel(lease)
+  repeat
+    local n = db.one("rollouts_cancel", lease.fence, CANCELLED).n
+    if n > 0 then offers.poke() end
+  until n < CANCELLED or not keep(lease)
 end
 
 local function time_out(lease, rollout)
@@ -176,6 +192,15 @@ local function under_way(rollout)
   return n, asleep
 end
 
+local unseen, seen_at = 0, FIRST_LOOK
+
+local function look(offered)
+  unseen = unseen + offered
+  if unseen < seen_at then return end
+  unseen, seen_at = 0, math.min(seen_at * 4, LOOK)
+  db.run("rollout_analyze")
+end
+
 -- Offers as much as rate and concurrency allow, a batch at a time.
 local function offer(lease, rollout)
   local plan, busy, asleep = rollout.plan, under_way(rollout)
@@ -197,7 +222,10 @@ local function offer(lease, rollout)
     local written = db.one("rollout_apply", lease.fence, rollout.id, rollout.state, left, rollout.policy,
       rollout.revision, json.array(decisions))
     if written.driven == 0 then return end
-    if written.offered > 0 then offers.poke() end
+    if written.offered > 0 then
+      offers.poke()
+      look(written.offered)
+    end
     busy, credit = busy + written.offered, left
   until #candidates < BATCH or now() > ends or not keep(lease)
 end
@@ -208,7 +236,8 @@ local BECOMES = { pause = "paused", abort = "aborted", rollback = "rolling_back"
 
 local function enter(lease, rollout, reason)
   local stage = rollout.plan.stages[rollout.stage + 2]
-  db.one("rollout_enter_stage", lease.fence, rollout.id, rollout.stage, stage.share, reason)
+  db.run("rollout_enter_stage", lease.fence, rollout.id, rollout.stage, stage.share, reason)
+  drain(lease, "rollout_enter_devices", ENTERED, rollout.id, ENTERED)
 end
 
 local function decide(lease, rollout, answer, inputs, state)
@@ -244,11 +273,11 @@ local function run(lease, rollout)
   time_out(lease, rollout)
   if rollout.state == "paused" then return end
   if rollout.state == "rolling_back" and not rollout.turned then
-    db.run("rollout_turn_back", lease.fence, rollout.id)
+    drain(lease, "rollout_turn_back", CANCELLED, rollout.id, CANCELLED)
     offers.poke()
   elseif rollout.stage < 0 then
     enter(lease, rollout, "begins")
-  else
+  elseif drain(lease, "rollout_enter_devices", ENTERED, rollout.id, ENTERED) then
     if (rollout.control_age or WATCH) >= WATCH then
       db.run("rollout_watch", lease.fence, rollout.id, rollout.plan.vanish_after)
     end
@@ -261,6 +290,7 @@ function driver.tick()
   local lease = drive()
   if not lease then return end
   fold(lease)
+  cancel(lease)
   for _, rollout in ipairs(db.all "rollouts_driven") do
     if not keep(lease) then return end
     local ok, problem = pcall(run, lease, rollout)

@@ -6,6 +6,8 @@ local policy = require "lib.policy_source"
 local rollout = require "lib.rollout"
 local target = require "lib.target"
 
+local ENLISTED = 5000 -- devices at once
+
 local function refuse(field, message)
   fail(422, "The rollout cannot be made.", { errors = { { field = field, message = message } } })
 end
@@ -31,7 +33,11 @@ local function create(req)
     local made = tx.one("rollout_create", body.name, body.policy, plan, body.firmware_id, body.target or {},
       body.params or {}, body.priority, body.starts_at, req.user.id, source.revision)
     if not made then refuse("firmware_id", "there is no such firmware any more") end
-    tx.run("rollout_enlist", made.id)
+    local part
+    repeat
+      part = tx.one("rollout_enlist", made.id, part and part.last or 0, ENLISTED)
+    until part.n < ENLISTED
+    tx.run("rollout_analyze")
     return made.id
   end)
   return 201, { rollout = rollout.shown(find(id)) }
@@ -61,10 +67,6 @@ local function steer(verb, from, to, otherwise)
       local reason = req.body.reason or otherwise
       if not db.one("rollout_steer", row.id, json.array(from), to, verb, reason, req.user.id) then
         fail(409, ("The rollout is %s: it cannot %s."):format(find(row.id).state:gsub("_", " "), verb))
-      end
-      if to == "aborted" then
-        db.run("rollout_cancel_offers", row.id)
-        offers.poke()
       end
       return 200, { rollout = rollout.shown(find(row.id)) }
     end,

@@ -57,6 +57,7 @@ create table rollouts (
   threshold         bigint not null default -1,   -- devices up to this bucket are in the stage
   resumed_at        timestamptz,                  -- when somebody last said to go on
   turned            boolean not null default false, -- rolling back: what was under way is ended
+  turned_to         int not null default 0,       -- the last device of which that is so
   credit            float8 not null default 0,    -- offers that the rate allows by now
   credited_at       timestamptz not null default now(),
   reason            text,                         -- of the last decision or request
@@ -71,6 +72,7 @@ create table rollouts (
   updated_at        timestamptz not null default now()
 ) with (fillfactor = 50);
 create index rollouts_driven on rollouts (id) where state in ('running', 'paused', 'rolling_back');
+create index rollouts_aborted on rollouts (updated_at) where state = 'aborted';
 create index rollouts_firmware on rollouts (firmware_id);
 create index rollouts_policy on rollouts (policy);
 

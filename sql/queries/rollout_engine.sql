@@ -7,7 +7,12 @@ update rollout_driver
 set owner = $1::text, until = now() + $2::float8 * interval '1 second',
     fence = fence + case when owner is distinct from $1::text then 1 else 0 end
 where owner = $1::text or until < now()
-returning fence;
+returning fence, exists (select from rollout_reports) as reports, exists (select from devices_changed) as changes;
+
+-- name: rollout_analyze
+-- Plans are kept for as long as the planner knows nothing new. Tables that a rollout has just filled are no longer what
+-- they were planned for, and autovacuum would see it a minute later.
+analyze (skip_locked) rollout_devices, updates, offers;
 
 -- name: rollout_leave
 -- $1: fence. So that another instance need not wait for the end of the lease.
@@ -28,24 +33,33 @@ from rollouts r join policies p on p.name = r.policy
 where r.state in ('running', 'paused', 'rolling_back')
 order by r.priority desc, r.id;
 
--- name: rollout_replan
--- Rollout $2 goes on by revision $3 of its policy, which declares $4; whom the one before held is asked anew.
+-- name: rollout_regroup
+-- Devices after $3 of rollout $2, $4 of them, are grouped by the tag $5, and whom a policy held is asked anew. Answers as
+-- rollout_enlist.
 with mine as (
   select from rollout_driver where fence = $1::bigint for share
-), was as (
-  select id, plan->'spread'->>'tag' as tag from rollouts where id = $2::int and exists (select from mine) for no key update
-), rollout as (
-  update rollouts r
-  set revision = $3::text, plan = $4::jsonb, stage = least(r.stage, jsonb_array_length($4::jsonb->'stages') - 1)
-  from was where r.id = was.id
-  returning r.id
+), part as materialized (
+  select device_id from rollout_devices
+  where rollout_id = $2::int and device_id > $3::int and exists (select from mine)
+  order by device_id limit $4::int
+), grouped as (
+  update rollout_devices m
+  set grp = n.grp, ask_at = case when m.state = 'held' and m.ask_at < 'infinity' then now() else m.ask_at end
+  from part join devices d on d.id = part.device_id
+    cross join lateral (select coalesce(d.tags->>$5::text, '') as grp) n
+  where m.rollout_id = $2::int and m.device_id = part.device_id
+    and (m.state = 'held' and m.ask_at < 'infinity' or m.grp <> n.grp)
 )
-update rollout_devices m
-set grp = coalesce(d.tags->>($4::jsonb->'spread'->>'tag'), ''),
-    ask_at = case when m.state = 'held' and m.ask_at < 'infinity' then now() else m.ask_at end
-from was, devices d
-where m.rollout_id = was.id and d.id = m.device_id
-  and (m.state = 'held' and m.ask_at < 'infinity' or was.tag is distinct from ($4::jsonb->'spread'->>'tag'));
+select max(device_id) as last, count(*)::int as n from part;
+
+-- name: rollout_replan
+-- Rollout $2 goes on by revision $3 of its policy, which declares $4.
+with mine as (
+  select from rollout_driver where fence = $1::bigint for share
+)
+update rollouts r
+set revision = $3::text, plan = $4::jsonb, stage = least(r.stage, jsonb_array_length($4::jsonb->'stages') - 1)
+where id = $2::int and exists (select from mine);
 
 -- name: rollout_fold_reports
 -- Takes in what happened to updates. Returns how much there was: as much as asked for means there is more.
@@ -211,7 +225,7 @@ select d.id, d.elf_sha256, d.firmware_version, m.state, m.attempts, m.update_id,
         join firmware f on f.chip = d.chip and f.version = s.via and f.project = r.firmware->>'project'
         where version_rank(d.firmware_version) < version_rank(s.below)
         order by version_rank(s.below) limit 1) as step,
-       jsonb_build_object('id', d.id, 'device_code', d.device_code, 'name', d.name, 'chip', d.chip,
+       json_build_object('id', d.id, 'device_code', d.device_code, 'name', d.name, 'chip', d.chip,
          'firmware_version', d.firmware_version, 'tags', d.tags, 'online', d.status = 'online',
          'silent_for', round(extract(epoch from now() - d.last_seen)), 'telemetry', d.telemetry,
          'attempts', m.attempts)::text as device
@@ -294,23 +308,35 @@ select (select count(*) from rollout)::int as driven, (select count(*) from made
 with mine as (
   select from rollout_driver where fence = $1::bigint for share
 ), counted as (
-  select count(*) as n from rollout_devices where rollout_id = $2::int and state <> 'excluded'
+  select ceil($4::float8 * coalesce(sum(n), 0))::int - coalesce(sum(n) filter (where in_stage), 0)::int as missing
+  from rollout_counts where rollout_id = $2::int and state <> 'excluded'
 ), reached as (
-  select coalesce((select bucket from rollout_devices where rollout_id = $2::int and state <> 'excluded'
-                   order by bucket offset (select greatest(ceil($4::float8 * n)::int - 1, 0) from counted)
-                   limit 1), -1) as bucket
-), rollout as (
-  update rollouts r
-  set stage = $3::int + 1, stage_entered_at = now(), updated_at = now(), reason = $5::text, control_at = null,
-      threshold = case when $4::float8 >= 1 then 4294967295 else greatest(r.threshold, reached.bucket) end
-  from reached where r.id = $2::int and r.stage = $3::int and r.state in ('running', 'rolling_back') and exists (select from mine)
-  returning r.id, r.threshold
+  select coalesce((select bucket from rollout_devices
+                   where rollout_id = $2::int and not in_stage and state <> 'excluded'
+                   order by bucket offset (select greatest(missing - 1, 0) from counted)
+                   limit (select (missing > 0)::int from counted)), -1) as bucket
+)
+update rollouts r
+set stage = $3::int + 1, stage_entered_at = now(), updated_at = now(), reason = $5::text, control_at = null,
+    threshold = case when $4::float8 >= 1 then 4294967295 else greatest(r.threshold, reached.bucket) end
+from reached
+where r.id = $2::int and r.stage = $3::int and r.state in ('running', 'rolling_back') and exists (select from mine);
+
+-- name: rollout_enter_devices
+-- Takes devices of rollout $2 into the stage it is in, $3 at once. Answers with how many there were: as many as asked for
+-- means there are more.
+with mine as (
+  select from rollout_driver where fence = $1::bigint for share
+), part as materialized (
+  select m.device_id from rollouts r join rollout_devices m on m.rollout_id = r.id and m.bucket <= r.threshold
+  where r.id = $2::int and not m.in_stage and exists (select from mine)
+  order by m.bucket limit $3::int
 ), entered as (
   update rollout_devices m
   set in_stage = true, ask_at = case when m.state in ('waiting', 'held') then now() else m.ask_at end
-  from rollout where m.rollout_id = rollout.id and m.bucket <= rollout.threshold and not m.in_stage
+  from part where m.rollout_id = $2::int and m.device_id = part.device_id
 )
-select threshold from rollout;
+select count(*)::int as n from part;
 
 -- name: rollout_decide
 -- Keeps the verdict on a stage of rollout $2, and moves the rollout where it says so. $3: state it must be in
@@ -361,20 +387,21 @@ with mine as (
 )
 select id, device_id from ended;
 
--- name: rollout_turn_back
--- Begins the rollback of rollout $2, which was decided: ends what is under way, and lets those that run the new image
--- wait for their turn.
+-- name: rollouts_cancel
+-- Ends updates that aborted rollouts have under way, $2 at once. Answers with how many there were.
 with mine as (
   select from rollout_driver where fence = $1::bigint for share
-), rollout as (
-  update rollouts set turned = true, stage = -1, threshold = -1, credit = 0, credited_at = now()
-  where id = $2::int and state = 'rolling_back' and not turned and exists (select from mine)
-  returning id, firmware_id
+), due as materialized ( -- in the order of an index, for there may be more that have ended
+  select u.id from rollouts r cross join lateral
+    (select id from updates
+     where rollout_id = r.id and state in ('pending', 'offered', 'downloading', 'installing')
+     order by updated_at limit $2::int for update skip locked) u
+  where r.state = 'aborted' and r.updated_at > now() - interval '1 day' and exists (select from mine)
+  limit $2::int
 ), ended as (
   update updates u
-  set state = 'cancelled', reason = 'the rollout is rolled back', updated_at = now()
-  from rollout where u.rollout_id = rollout.id and u.action = 'install'
-    and u.state in ('pending', 'offered', 'downloading', 'installing')
+  set state = 'cancelled', reason = 'the rollout was aborted', updated_at = now()
+  from due where u.id = due.id
   returning u.id, u.device_id
 ), held as (
   select o.device_id from offers o join ended on o.device_id = ended.device_id and o.update_id = ended.id
@@ -384,16 +411,51 @@ with mine as (
   set update_id = null, payload = '', expires_at = null, changed_at = now(), published_at = null
   from held where o.device_id = held.device_id
 )
-update rollout_devices m
-set in_stage = false, attempts = 0, asked = 0, verdict = null, since = now(), ask_at = 'infinity', asleep = false,
-    state = case when m.state in ('succeeded', 'vanished') or m.update_id is not null and d.elf_sha256 = f.elf_sha256
-                   then 'waiting'
-                 when m.state in ('waiting', 'held', 'pending', 'offered', 'downloading', 'installing') then 'cancelled'
-                 else m.state end,
-    reason = case when m.state in ('waiting', 'held', 'pending', 'offered', 'downloading', 'installing')
-                    then 'the rollout is rolled back' else m.reason end
-from rollout join firmware f on f.id = rollout.firmware_id, devices d
-where m.rollout_id = rollout.id and d.id = m.device_id and m.state <> 'excluded';
+select count(*)::int as n from ended;
+
+-- name: rollout_turn_back
+-- Begins the rollback of rollout $2, which was decided, with its next $3 devices: ends what is under way, and lets those
+-- that run the new image wait for their turn. Answers with how many there were: fewer, and it has begun for all.
+with mine as (
+  select from rollout_driver where fence = $1::bigint for share
+), rollout as (
+  select id, firmware_id, turned_to from rollouts
+  where id = $2::int and state = 'rolling_back' and not turned and exists (select from mine) for no key update
+), part as materialized (
+  select m.device_id from rollout cross join lateral
+    (select device_id from rollout_devices
+     where rollout_id = $2::int and device_id > rollout.turned_to order by device_id limit $3::int) m
+), ended as (
+  update updates u
+  set state = 'cancelled', reason = 'the rollout is rolled back', updated_at = now()
+  from part where u.device_id = part.device_id and u.rollout_id = $2::int and u.action = 'install'
+    and u.state in ('pending', 'offered', 'downloading', 'installing')
+  returning u.id, u.device_id
+), held as (
+  select o.device_id from offers o join ended on o.device_id = ended.device_id and o.update_id = ended.id
+  order by o.device_id for update of o
+), cleared as (
+  update offers o
+  set update_id = null, payload = '', expires_at = null, changed_at = now(), published_at = null
+  from held where o.device_id = held.device_id
+), turned as (
+  update rollouts r
+  set turned = (select count(*) from part) < $3::int, turned_to = coalesce((select max(device_id) from part), r.turned_to),
+      stage = -1, threshold = -1, credit = 0, credited_at = now()
+  from rollout where r.id = rollout.id
+), moved as (
+  update rollout_devices m
+  set in_stage = false, attempts = 0, asked = 0, verdict = null, since = now(), ask_at = 'infinity', asleep = false,
+      state = case when m.state in ('succeeded', 'vanished') or m.update_id is not null and d.elf_sha256 = f.elf_sha256
+                     then 'waiting'
+                   when m.state in ('waiting', 'held', 'pending', 'offered', 'downloading', 'installing') then 'cancelled'
+                   else m.state end,
+      reason = case when m.state in ('waiting', 'held', 'pending', 'offered', 'downloading', 'installing')
+                      then 'the rollout is rolled back' else m.reason end
+  from part join devices d on d.id = part.device_id, rollout join firmware f on f.id = rollout.firmware_id
+  where m.rollout_id = $2::int and m.device_id = part.device_id and m.state <> 'excluded'
+)
+select count(*)::int as n from part;
 
 -- name: rollout_previous read
 -- Where devices $2 of rollout $1 are to go back to: the image that each ran before, where it is known.
