@@ -7,6 +7,7 @@ local rollout = require "lib.rollout"
 local target = require "lib.target"
 
 local ENLISTED = 5000 -- devices at once
+local CANCELLED, ROUNDS = 2000, 5 -- updates at once; the driver ends what is left
 
 local function refuse(field, message)
   fail(422, "The rollout cannot be made.", { errors = { { field = field, message = message } } })
@@ -58,6 +59,14 @@ local function list(req)
   return page.answer(req, "rollouts", rows, page.by_id, rollout.shown)
 end
 
+local function cancel()
+  for _ = 1, ROUNDS do
+    local n = db.one("rollouts_cancel", nil, CANCELLED).n
+    if n > 0 then offers.poke() end
+    if n < CANCELLED then return end
+  end
+end
+
 local function steer(verb, from, to, otherwise)
   return {
     method = "POST", path = "/rollouts/:id/" .. verb, who = "operator",
@@ -68,6 +77,7 @@ local function steer(verb, from, to, otherwise)
       if not db.one("rollout_steer", row.id, json.array(from), to, verb, reason, req.user.id) then
         fail(409, ("The rollout is %s: it cannot %s."):format(find(row.id).state:gsub("_", " "), verb))
       end
+      if to == "aborted" then cancel() end
       return 200, { rollout = rollout.shown(find(row.id)) }
     end,
   }

@@ -388,9 +388,10 @@ with mine as (
 select id, device_id from ended;
 
 -- name: rollouts_cancel
--- Ends updates that aborted rollouts have under way, $2 at once. Answers with how many there were.
+-- Ends updates that aborted rollouts have under way, $2 at once. Answers with how many there were. $1: null for the one
+-- who aborts, so that an answer finds the first ended already
 with mine as (
-  select from rollout_driver where fence = $1::bigint for share
+  select from rollout_driver where fence = $1::bigint or $1::bigint is null for share
 ), due as materialized ( -- in the order of an index, for there may be more that have ended
   select u.id from rollouts r cross join lateral
     (select id from updates
