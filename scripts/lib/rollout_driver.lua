@@ -9,7 +9,8 @@ local BATCH = 500              -- devices decided at once
 local FOLD, ROUNDS = 2000, 20
 local ENTERED, CANCELLED = 5000, 2000
 local FIRST_LOOK, LOOK = 1000, 50000 -- offers after which the planner looks at what tables have become
-local WATCH = 30               -- seconds between comparisons of updated devices with the others
+local WATCH = 30               -- seconds between comparisons of updated devices with the others,
+local WATCHED = 1000           -- and no more devices a second than these: each is looked at
 local TICK = 5                 -- seconds after which other rollouts have their turn
 
 local UNDER_WAY = { pending = true, offered = true, downloading = true, installing = true }
@@ -267,6 +268,12 @@ local function advance_back(lease, rollout)
   end
 end
 
+local function watch_every(rollout)
+  local members = 0
+  for _, count in ipairs(rollout.counts or {}) do members = members + count[6] end
+  return math.max(WATCH, members / WATCHED)
+end
+
 local function run(lease, rollout)
   if not rollout.started then return end
   if not policy.ready(lease, rollout) then return end
@@ -278,7 +285,7 @@ local function run(lease, rollout)
   elseif rollout.stage < 0 then
     enter(lease, rollout, "begins")
   elseif drain(lease, "rollout_enter_devices", ENTERED, rollout.id, ENTERED) then
-    if (rollout.control_age or WATCH) >= WATCH then
+    if (rollout.control_age or math.huge) >= watch_every(rollout) then
       db.run("rollout_watch", lease.fence, rollout.id, rollout.plan.vanish_after)
     end
     offer(lease, rollout);

@@ -270,14 +270,15 @@ with mine as (
     set update_id = excluded.update_id, payload = excluded.payload, expires_at = excluded.expires_at,
         changed_at = now(), published_at = null, held = false
 ), final as (
-  select d.device_id, d.line, d.file, d.asleep, d.device, d.at, coalesce(d.again, 60) as again, d.retry_after, made.id as update_id,
-         case when d.update_id is not null and made.id is null then 'hold' else d.verdict end as verdict,
-         case when d.update_id is not null and made.id is null then 'another update of the device is under way, or its chip changed'
-              else d.reason end as reason
+  select d.device_id, d.line, d.file, d.asleep, d.device, d.at, coalesce(d.again, 60) as again, d.retry_after,
+         made.id as update_id, n.verdict, n.reason,
+         (m.verdict, m.reason, m.revision) is not distinct from (n.verdict, n.reason, $6::text) as alike
   from decided d left join made on made.id = d.update_id
-), was as (
-  select m.device_id, m.verdict, m.reason, m.revision, m.asked
-  from rollout_devices m join final using (device_id) where m.rollout_id = $2::int
+  join rollout_devices m on m.rollout_id = $2::int and m.device_id = d.device_id
+  cross join lateral
+    (select case when d.update_id is not null and made.id is null then 'hold' else d.verdict end as verdict,
+            case when d.update_id is not null and made.id is null
+                 then 'another update of the device is under way, or its chip changed' else d.reason end as reason) n
 ), written as (
   update rollout_devices m
   set state = case f.verdict when 'offer' then 'pending' when 'skip' then 'skipped'
@@ -288,18 +289,15 @@ with mine as (
       ask_at = case when f.verdict = 'hold' then now() + f.again * interval '1 second'
                     else 'infinity'::timestamptz end,
       verdict = f.verdict, reason = f.reason, line = f.line, file = f.file, revision = $6::text,
-      asked = case when same.alike then m.asked + 1 else 1 end,
-      since = case when same.alike then m.since else now() end
-  from final f join was w using (device_id) cross join lateral
-    (select (w.verdict, w.reason, w.revision) is not distinct from (f.verdict, f.reason, $6::text) as alike) same
-  where m.rollout_id = $2::int and m.device_id = f.device_id
+      asked = case when f.alike then m.asked + 1 else 1 end,
+      since = case when f.alike then m.since else now() end
+  from final f where m.rollout_id = $2::int and m.device_id = f.device_id
 ), kept as (
   insert into decisions (rollout_id, device_id, verdict, reason, policy, revision, line, file, inputs)
   select $2::int, f.device_id, f.verdict, f.reason, $5::text, $6::text, f.line, f.file,
          case when f.device is not null
               then jsonb_build_object('device', f.device::jsonb, 'now', f.at, 'stage', rollout.stage) end
-  from final f join was w using (device_id) cross join rollout
-  where (w.verdict, w.reason, w.revision) is distinct from (f.verdict, f.reason, $6::text) or f.verdict = 'offer'
+  from final f cross join rollout where not f.alike or f.verdict = 'offer'
 )
 select (select count(*) from rollout)::int as driven, (select count(*) from made)::int as offered;
 
@@ -327,10 +325,11 @@ where r.id = $2::int and r.stage = $3::int and r.state in ('running', 'rolling_b
 -- means there are more.
 with mine as (
   select from rollout_driver where fence = $1::bigint for share
-), part as materialized (
-  select m.device_id from rollouts r join rollout_devices m on m.rollout_id = r.id and m.bucket <= r.threshold
-  where r.id = $2::int and not m.in_stage and exists (select from mine)
-  order by m.bucket limit $3::int
+), part as materialized ( -- the threshold by itself, so that the index is read up to there and no further
+  select device_id from rollout_devices
+  where rollout_id = $2::int and not in_stage and bucket <= (select threshold from rollouts where id = $2::int)
+    and exists (select from mine)
+  order by bucket limit $3::int
 ), entered as (
   update rollout_devices m
   set in_stage = true, ask_at = case when m.state in ('waiting', 'held') then now() else m.ask_at end
