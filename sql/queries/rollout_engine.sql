@@ -207,6 +207,9 @@ with room as (
        order by ask_at, bucket limit 1000) place) m
   where m.nth <= room.free
   order by m.ask_at, m.bucket limit $2::int
+), before as materialized ( -- rollouts that come first: mostly none
+  select o.id, o.priority from rollouts r join rollouts o on (o.priority, -o.id) > (r.priority, -r.id)
+  where r.id = $1::int and o.state = 'running'
 )
 select d.id, d.elf_sha256, d.firmware_version, m.state, m.attempts, m.update_id, m.verdict, m.reason,
        m.asked, d.status = 'online' as online,
@@ -214,10 +217,10 @@ select d.id, d.elf_sha256, d.firmware_version, m.state, m.attempts, m.update_id,
          and d.status = 'offline' as no_room,
        (select u.id from updates u where u.device_id = d.id
         and u.state in ('pending', 'offered', 'downloading', 'installing')) as other_update,
-       (select o.id from rollout_devices om join rollouts o on o.id = om.rollout_id
-        where om.device_id = d.id and o.state = 'running' and om.in_stage
-          and om.state in ('waiting', 'held') and (o.priority, -o.id) > (r.priority, -r.id)
-        order by o.priority desc, o.id limit 1) as other_rollout,
+       case when exists (select from before) then
+         (select o.id from rollout_devices om join before o on o.id = om.rollout_id
+          where om.device_id = d.id and om.in_stage and om.state in ('waiting', 'held')
+          order by o.priority desc, o.id limit 1) end as other_rollout,
        (select jsonb_build_object('id', f.id, 'version', f.version, 'chip', f.chip, 'size', f.size, 'sha256', f.sha256,
                                   'elf_sha256', f.elf_sha256, 'release_signature', f.release_signature,
                                   'release_key', f.release_key)
