@@ -329,14 +329,14 @@ where r.id = $2::int and r.stage = $3::int and r.state in ('running', 'rolling_b
 with mine as (
   select from rollout_driver where fence = $1::bigint for share
 ), part as materialized ( -- the threshold by itself, so that the index is read up to there and no further
-  select device_id from rollout_devices
+  select ctid as place from rollout_devices
   where rollout_id = $2::int and not in_stage and bucket <= (select threshold from rollouts where id = $2::int)
     and exists (select from mine)
   order by bucket limit $3::int
 ), entered as (
   update rollout_devices m
   set in_stage = true, ask_at = case when m.state in ('waiting', 'held') then now() else m.ask_at end
-  from part where m.rollout_id = $2::int and m.device_id = part.device_id
+  where m.ctid = any (array(select place from part)) and not m.in_stage -- a join would read the whole table for each part
 )
 select count(*)::int as n from part;
 
