@@ -67,6 +67,21 @@ local function time_out(lease, rollout)
   end
 end
 
+-- Has the planner look at what the tables have become: at each stage, and after ever more offers.
+local unseen, seen_at = 0, FIRST_LOOK
+
+local function look(offered)
+  unseen = offered and unseen + offered or 0
+  if not offered then
+    seen_at = FIRST_LOOK
+  elseif unseen < seen_at then
+    return
+  else
+    unseen, seen_at = 0, math.min(seen_at * 4, LOOK)
+  end
+  db.run("rollout_analyze")
+end
+
 -- What a policy sees ----------------------------------------------------------------------------------------------
 
 local function stage_of(rollout) return rollout.plan.stages[rollout.stage + 1] end
@@ -193,15 +208,6 @@ local function under_way(rollout)
   return n, asleep
 end
 
-local unseen, seen_at = 0, FIRST_LOOK
-
-local function look(offered)
-  unseen = unseen + offered
-  if unseen < seen_at then return end
-  unseen, seen_at = 0, math.min(seen_at * 4, LOOK)
-  db.run("rollout_analyze")
-end
-
 -- Offers as much as rate and concurrency allow, a batch at a time.
 local function offer(lease, rollout)
   local plan, busy, asleep = rollout.plan, under_way(rollout)
@@ -239,6 +245,7 @@ local function enter(lease, rollout, reason)
   local stage = rollout.plan.stages[rollout.stage + 2]
   db.run("rollout_enter_stage", lease.fence, rollout.id, rollout.stage, stage.share, reason)
   drain(lease, "rollout_enter_devices", ENTERED, rollout.id, ENTERED)
+  look()
 end
 
 local function decide(lease, rollout, answer, inputs, state)
