@@ -386,11 +386,12 @@ static void ignore_notice(void *arg, const PGresult *result)
 
 static void start_connect(struct pg_connection *connection)
 {
-    char session[192];
-    /* A process that is stopped within a transaction would keep what it locked for itself. */
+    char session[208];
+    /* A process that is stopped within a transaction would keep what it locked for itself. JIT: compiling takes
+     * longer than any of our statements may. */
     snprintf(session, sizeof(session),
              "-c statement_timeout=%llu -c idle_in_transaction_session_timeout=%llu -c timezone=UTC -c "
-             "datestyle=ISO",
+             "datestyle=ISO -c jit=off",
              (unsigned long long)connection->options->timeout,
              (unsigned long long)(connection->options->timeout + IDLE));
     /* A listener hears nothing for hours: keepalives tell whether anybody is there. */

@@ -6,6 +6,7 @@ local source = {}
 local MOST_FAILED, SAMPLE, SPAN = 0.2, 20, 60 -- a revision is reverted when more of its calls fail, within seconds
 
 local KEPT = 100 -- declarations: sources that are only simulated pass through here, too
+local REGROUPED = 5000 -- devices at once
 
 local declared, kept = {}, 0 -- by revision: {source, plan}; of those that load
 local calls = {}             -- by revision: {at, all, failed, reason}
@@ -43,6 +44,10 @@ function source.ready(lease, rollout)
     known = declared[rollout.active]
   end
   if rollout.revision ~= rollout.active then
+    local part
+    repeat
+      part = db.one("rollout_regroup", lease.fence, rollout.id, part and part.last or 0, REGROUPED, known.plan)
+    until part.n < REGROUPED
     db.run("rollout_replan", lease.fence, rollout.id, rollout.active, known.plan)
     rollout.revision, rollout.plan = rollout.active, known.plan
     rollout.stage = math.min(rollout.stage, #known.plan.stages - 1)

@@ -6,8 +6,11 @@ local update = require "lib.update"
 
 local LEASE, RENEW = 3, 1      -- seconds
 local BATCH = 500              -- devices decided at once
-local FOLD, ROUNDS = 5000, 20
-local WATCH = 30               -- seconds between comparisons of updated devices with the others
+local FOLD, ROUNDS = 2000, 20
+local ENTERED, CANCELLED = 5000, 2000
+local FIRST_LOOK, LOOK = 1000, 50000 -- offers after which the planner looks at what tables have become
+local WATCH = 30               -- seconds between comparisons of updated devices with the others,
+local WATCHED = 1000           -- and no more devices a second than these: each is looked at
 local TICK = 5                 -- seconds after which other rollouts have their turn
 
 local UNDER_WAY = { pending = true, offered = true, downloading = true, installing = true }
@@ -19,7 +22,7 @@ local driver = {}
 -- Of all generations of scripts in this process one drives at a time: no task runs beside itself (lua/tasks).
 local function drive()
   local row = db.one("rollout_drive", server.instance(), LEASE, server.ready().mqtt)
-  return row and { fence = row.fence, at = now() }
+  return row and { fence = row.fence, at = now(), reports = row.reports, changes = row.changes }
 end
 
 local function keep(lease)
@@ -32,12 +35,27 @@ end
 
 -- What happened ---------------------------------------------------------------------------------------------------
 
+-- Runs a statement that takes `most` at once until it finds fewer, or others shall have their turn. How many it found.
+local function drain(lease, statement, most, ...)
+  local all, ends = 0, now() + TICK
+  repeat
+    local n = db.one(statement, lease.fence, ...).n
+    all = all + n
+  until n < most or now() > ends or not keep(lease)
+  return all
+end
+
 local function fold(lease)
-  for _, statement in ipairs { "rollout_fold_reports", "rollout_fold_devices" } do
-    for _ = 1, ROUNDS do
-      if db.one(statement, lease.fence, FOLD).n < FOLD then break end
-    end
-  end
+  if lease.reports then drain(lease, "rollout_fold_reports", FOLD, FOLD) end
+  if lease.changes then drain(lease, "rollout_fold_devices", FOLD, FOLD) end
+end
+
+-- Ends what aborted rollouts have under way.
+local function cancel(lease)
+  repeat
+    local n = db.one("rollouts_cancel", lease.fence, CANCELLED).n
+    if n > 0 then offers.poke() end
+  until n < CANCELLED or not keep(lease)
 end
 
 local function time_out(lease, rollout)
@@ -48,6 +66,21 @@ local function time_out(lease, rollout)
     if #ended > 0 then offers.poke() end
     if #ended < BATCH then return end
   end
+end
+
+-- Has the planner look at what the tables have become: at each stage, and after ever more offers.
+local unseen, seen_at = 0, FIRST_LOOK
+
+local function look(offered)
+  unseen = offered and unseen + offered or 0
+  if not offered then
+    seen_at = FIRST_LOOK
+  elseif unseen < seen_at then
+    return
+  else
+    unseen, seen_at = 0, math.min(seen_at * 4, LOOK)
+  end
+  db.run("rollout_analyze")
 end
 
 -- What a policy sees ----------------------------------------------------------------------------------------------
@@ -223,7 +256,10 @@ local function offer(lease, rollout)
     local written = db.one("rollout_apply", lease.fence, rollout.id, rollout.state, left, rollout.policy,
       rollout.revision, json.array(decisions))
     if written.driven == 0 then return end
-    if written.offered > 0 then offers.poke() end
+    if written.offered > 0 then
+      offers.poke()
+      look(written.offered)
+    end
     busy, credit = busy + written.offered, left
   until #candidates < BATCH or now() > ends or not keep(lease)
 end
@@ -234,20 +270,15 @@ local BECOMES = { pause = "paused", abort = "aborted", rollback = "rolling_back"
 
 local function enter(lease, rollout, reason)
   local stage = rollout.plan.stages[rollout.stage + 2]
-  db.one("rollout_enter_stage", lease.fence, rollout.id, rollout.stage, stage.share, reason)
+  db.run("rollout_enter_stage", lease.fence, rollout.id, rollout.stage, stage.share, reason)
+  drain(lease, "rollout_enter_devices", ENTERED, rollout.id, ENTERED)
+  look()
 end
 
 local function decide(lease, rollout, answer, inputs, state)
-  local function write(run)
-    run("rollout_decide", lease.fence, rollout.id, rollout.state, rollout.stage, answer.verdict, answer.reason,
-      answer.line, rollout.policy, rollout.revision, inputs, state, answer.file)
-  end
-  if state ~= "aborted" then return write(db.run) end
-  db.transaction(function(tx)
-    write(tx.run)
-    tx.run("rollout_cancel_offers", rollout.id)
-  end)
-  offers.poke()
+  db.run("rollout_decide", lease.fence, rollout.id, rollout.state, rollout.stage, answer.verdict, answer.reason,
+    answer.line, rollout.policy, rollout.revision, inputs, state, answer.file)
+  if state == "aborted" then cancel(lease) end
 end
 
 local function advance(lease, rollout)
@@ -281,25 +312,26 @@ local function advance_back(lease, rollout)
   end
 end
 
+local function watch_every(rollout)
+  local members = 0
+  for _, count in ipairs(rollout.counts or {}) do members = members + count[6] end
+  return math.max(WATCH, members / WATCHED)
+end
+
 local function run(lease, rollout)
   if not rollout.started then return end
-  if rollout.state == "aborted" then
-    db.run("rollout_cancel_offers", rollout.id)
-    offers.poke()
-    return
-  end
   local ready, problem = policy.ready(lease, rollout)
   if problem then unsound(lease, rollout, problem) end
   if not ready then return end
   time_out(lease, rollout)
   if rollout.state == "paused" then return end
   if rollout.state == "rolling_back" and not rollout.turned then
-    db.run("rollout_turn_back", lease.fence, rollout.id)
+    drain(lease, "rollout_turn_back", CANCELLED, rollout.id, CANCELLED)
     offers.poke()
   elseif rollout.stage < 0 then
     enter(lease, rollout, "begins")
-  else
-    if (rollout.control_age or WATCH) >= WATCH then
+  elseif drain(lease, "rollout_enter_devices", ENTERED, rollout.id, ENTERED) == 0 then -- else its counts are no more so
+    if (rollout.control_age or math.huge) >= watch_every(rollout) then
       db.run("rollout_watch", lease.fence, rollout.id, rollout.plan.vanish_after)
     end
     offer(lease, rollout);
@@ -307,9 +339,10 @@ local function run(lease, rollout)
   end
 end
 
-local function look(lease)
+local function drive_all(lease)
   local failed
   fold(lease)
+  cancel(lease)
   for _, rollout in ipairs(db.all "rollouts_driven") do
     if not keep(lease) then break end
     local ok, problem = pcall(run, lease, rollout)
@@ -325,7 +358,7 @@ end
 function driver.tick()
   local lease = drive()
   if not lease then return end
-  local ok, failed = pcall(look, lease)
+  local ok, failed = pcall(drive_all, lease)
   if not ok or failed then db.run("rollout_leave", lease.fence) end
   if not ok then error(failed, 0) end
 end

@@ -1,6 +1,8 @@
 local explain = require "lib.explain"
 local update = require "lib.update"
 
+local AT = "2026-01-31T12:00:00Z"
+
 local function device(fields)
   local out = { id = 1, chip = "esp32", elf_sha256 = ("a"):rep(64), firmware_version = "1.0", status = "online",
     last_seen = "2026-01-01T00:00:00Z", secure_version = 2 }
@@ -73,15 +75,15 @@ return {
   explanations_name_the_reason = function()
     local text = explain(device { status = "offline" }, nil, nil)
     assert(text:find("ever ordered", 1, true) and text:find("offline", 1, true))
-    text = explain(device(), { id = 7, state = "failed", version = "1.1", reason = "flash write", updated_at = "T" })
-    assert(text:find("No update is under way", 1, true) and text:find("failed at T: flash write", 1, true))
-    text = explain(device(), { id = 7, state = "downloading", version = "1.1", progress = 40, created_at = "T" },
-      { expires_at = "E" })
-    assert(text:find("downloaded 40 %", 1, true) and text:find("good until E", 1, true))
+    text = explain(device(), { id = 7, state = "failed", version = "1.1", reason = "flash write", updated_at = AT })
+    assert(text:find("No update is under way", 1, true) and text:find("failed at 2026-01-31 12:00:00 UTC: flash write", 1, true))
+    text = explain(device(), { id = 7, state = "downloading", version = "1.1", progress = 40, created_at = AT },
+      { expires_at = "2026-02-01T12:00:00Z" })
+    assert(text:find("downloaded 40 %", 1, true) and text:find("good until 2026-02-01 12:00:00 UTC", 1, true))
     for _, state in ipairs { "pending", "offered", "downloading", "installing", "succeeded", "failed", "rolled_back",
       "rejected", "timed_out", "cancelled" } do
-      text = explain(device(), { id = 1, state = state, version = "1", progress = 0, created_at = "",
-        updated_at = "" })
+      text = explain(device(), { id = 1, state = state, version = "1", progress = 0, created_at = AT,
+        updated_at = AT })
       assert(#text > 0)
     end
   end,

@@ -78,8 +78,8 @@ local function list(req)
   return page.answer(req, "policies", rows, function(row) return row.name end, shown)
 end
 
-local function tell(row)
-  return 200, shown(row), { etag = ('"%s"'):format(row.revision) }
+local function tell(row, status)
+  return status or 200, shown(row), { etag = ('"%s"'):format(row.revision) }
 end
 
 local function get(req)
@@ -87,13 +87,13 @@ local function get(req)
 end
 
 -- What the request itself put in force, be there a newer one by now.
-local function brought(name, revision)
+local function brought(name, revision, status)
   local row = find(name)
   if row.revision ~= revision then
     row = db.one("policy_revision", name, revision)
     row.updated_at = row.created_at
   end
-  return tell(row)
+  return tell(row, status)
 end
 
 local function put(req)
@@ -116,7 +116,7 @@ local function put(req)
   if not db.one("policy_activate", name, row and row.revision, revision, req.body.source, author, req.body.message) then
     changed_meanwhile(db.one("policy_active", name))
   end
-  return brought(name, revision)
+  return brought(name, revision, not row and 201 or nil)
 end
 
 local function rollback(req)

@@ -7,6 +7,8 @@ local rollout = require "lib.rollout"
 local target = require "lib.target"
 
 local MOST_PARAMS = 16384
+local ENLISTED = 5000 -- devices at once
+local CANCELLED, ROUNDS = 2000, 5 -- updates at once; the driver ends what is left
 local STATES = { "running", "paused", "completed", "aborted", "rolling_back", "rolled_back" }
 local UPDATE_STATES = {
   "pending", "offered", "downloading", "installing", "succeeded", "failed", "rolled_back", "rejected", "timed_out",
@@ -41,7 +43,11 @@ local function create(req)
       body.params or {}, body.priority or plan.priority, body.starts_at, req.user.id,
       source.revision)
     if not made then refuse("firmware_id", "there is no such firmware any more") end
-    tx.run("rollout_enlist", made.id)
+    local part
+    repeat
+      part = tx.one("rollout_enlist", made.id, part and part.last or 0, ENLISTED)
+    until part.n < ENLISTED
+    tx.run("rollout_analyze")
     return made.id
   end)
   return 201, { rollout = rollout.shown(find(id)) }
@@ -64,6 +70,14 @@ end
 
 local BEING = { pause = "paused", resume = "resumed", abort = "aborted", rollback = "rolled back" }
 
+local function cancel()
+  for _ = 1, ROUNDS do
+    local n = db.one("rollouts_cancel", nil, CANCELLED).n
+    if n > 0 then offers.poke() end
+    if n < CANCELLED then return end
+  end
+end
+
 local function steer(verb, from, to, otherwise)
   return {
     method = "POST", path = "/rollouts/:id/" .. verb, who = "operator",
@@ -71,15 +85,10 @@ local function steer(verb, from, to, otherwise)
     handler = function(req)
       local row = find(req.params.id)
       local reason = req.body.reason or otherwise
-      local moved = db.transaction(function(tx)
-        local found = tx.one("rollout_steer", row.id, json.array(from), to, verb, reason, req.user.id)
-        if found and to == "aborted" then tx.run("rollout_cancel_offers", row.id) end
-        return found
-      end)
-      if not moved then
+      if not db.one("rollout_steer", row.id, json.array(from), to, verb, reason, req.user.id) then
         fail(409, ("The rollout is %s: it cannot be %s."):format(find(row.id).state:gsub("_", " "), BEING[verb]))
       end
-      if to == "aborted" then offers.poke() end
+      if to == "aborted" then cancel() end
       return 200, { rollout = rollout.shown(find(row.id)) }
     end,
   }

@@ -66,6 +66,7 @@ create table rollouts (
   known_succeeded   int default 0,                -- how many had succeeded and failed by then (struct rollout_known);
   known_failed      int default 0,                -- null: the driver has yet to say
   turned            boolean not null default false, -- rolling back: what was under way is ended
+  turned_to         int not null default 0,       -- the last device of which that is so
   credit            float8 not null default 0,    -- offers that the rate allows by now
   credited_at       timestamptz not null default now(),
   reason            text,                         -- of the last decision or request
@@ -79,13 +80,15 @@ create table rollouts (
   created_at        timestamptz not null default now(),
   updated_at        timestamptz not null default now()
 ) with (fillfactor = 50);
-create index rollouts_driven on rollouts (id) where state in ('running', 'paused', 'rolling_back', 'aborted');
+create index rollouts_driven on rollouts (id) where state in ('running', 'paused', 'rolling_back');
+create index rollouts_aborted on rollouts (updated_at) where state = 'aborted';
 create index rollouts_firmware on rollouts (firmware_id);
 create index rollouts_policy on rollouts (policy);
 
 -- Which devices a share takes: those whose bucket is small. The first 32 bits of SHA-256 of '<rollout>:<device>'.
+-- The casts to text are written out for PostgreSQL to inline it.
 create function rollout_bucket(rollout int, device int) returns bigint language sql immutable parallel safe as $$
-  select ('x' || substr(encode(sha256((rollout || ':' || device)::bytea), 'hex'), 1, 8))::bit(32)::bigint
+  select ('x' || substr(encode(sha256((rollout::text || ':' || device::text)::bytea), 'hex'), 1, 8))::bit(32)::bigint
 $$;
 
 -- One row for each device that the target names, in exactly one state. After POST /rollouts has filled it, only the
@@ -115,8 +118,9 @@ create table rollout_devices (
   since       timestamptz not null default now(), -- first time of these
   primary key (rollout_id, device_id)
 ) with (fillfactor = 70);
-create index rollout_devices_ask on rollout_devices (rollout_id, grp, ask_at) where ask_at < 'infinity';
-create index rollout_devices_bucket on rollout_devices (rollout_id, bucket);
+-- Whom to ask next, and who comes into the stage next.
+create index rollout_devices_ask on rollout_devices (rollout_id, grp, ask_at, bucket) where ask_at < 'infinity';
+create index rollout_devices_outside on rollout_devices (rollout_id, bucket) where not in_stage;
 create index rollout_devices_device on rollout_devices (device_id);
 
 -- How many rows of rollout_devices there are of each kind: a look at a rollout costs the same for 10 devices and 100,000.

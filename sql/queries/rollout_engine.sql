@@ -18,7 +18,12 @@ with driver as (
   update rollouts r set unheard = r.unheard + driver.unheard from driver
   where driver.unheard > 0 and r.state in ('running', 'paused', 'rolling_back')
 )
-select fence from driver;
+select fence, exists (select from rollout_reports) as reports, exists (select from devices_changed) as changes from driver;
+
+-- name: rollout_analyze
+-- Plans are kept for as long as the planner knows nothing new. Tables that a rollout has just filled are no longer what
+-- they were planned for, and autovacuum would see it a minute later.
+analyze (skip_locked) rollout_devices, updates, offers;
 
 -- name: rollout_leave
 -- Gives up the lease. What was said under it and may still be on its way to a backend then does nothing: who drives
@@ -26,7 +31,7 @@ select fence from driver;
 update rollout_driver set owner = null, until = '-infinity' where fence = $1::bigint;
 
 -- name: rollouts_driven read
--- No fence: it is a look. Of those aborted it tells the ones that have something under way.
+-- No fence: it is a look.
 select r.id, r.name, r.state, r.policy, r.revision, p.revision as active,
        case when p.held then p.note end as held, r.plan, r.firmware_id, r.firmware, r.params, r.stage, r.turned,
        coalesce(r.resumed_at > r.stage_entered_at, false) as resumed, r.known_succeeded, r.known_failed,
@@ -39,8 +44,6 @@ select r.id, r.name, r.state, r.policy, r.revision, p.revision as active,
         from rollout_counts c where c.rollout_id = r.id and c.n > 0) as counts
 from rollouts r join policies p on p.name = r.policy
 where r.state in ('running', 'paused', 'rolling_back')
-   or r.state = 'aborted' and exists (select from rollout_counts c where c.rollout_id = r.id and c.n > 0
-                                      and c.state in ('pending', 'offered', 'downloading', 'installing'))
 order by r.priority desc, r.id;
 
 -- name: rollout_know
@@ -48,32 +51,42 @@ order by r.priority desc, r.id;
 update rollouts set known_succeeded = $3::int, known_failed = $4::int
 where id = $2::int and exists (select from rollout_driver where fence = $1::bigint for share);
 
--- name: rollout_replan
--- Rollout $2 goes on by revision $3 of its policy, which declares $4; whom the one before held is asked anew, and who
--- can have the firmware is looked at again where the plan says otherwise.
+-- name: rollout_regroup
+-- Prepares devices after $3 of rollout $2, $4 of them, for the plan $5: they are grouped by its tag, whom a policy held is
+-- asked anew, and who can have the firmware is looked at again where the plan says otherwise. Answers as rollout_enlist.
 with mine as (
   select from rollout_driver where fence = $1::bigint for share
-), was as (
-  select id, plan->'spread'->>'tag' as tag,
-         (plan->'from', plan->'downgrade') is distinct from ($4::jsonb->'from', $4::jsonb->'downgrade') as refits
-  from rollouts where id = $2::int and exists (select from mine) for no key update
 ), rollout as (
-  update rollouts r
-  set revision = $3::text, plan = $4::jsonb, stage = least(r.stage, jsonb_array_length($4::jsonb->'stages') - 1)
-  from was where r.id = was.id
-  returning r.id
+  select id, $5::jsonb->'spread'->>'tag' as tag,
+         (plan->'from', plan->'downgrade') is distinct from ($5::jsonb->'from', $5::jsonb->'downgrade') as refits
+  from rollouts where id = $2::int and exists (select from mine)
+), part as materialized (
+  select m.device_id, m.state, rollout.tag, rollout.refits from rollout cross join lateral
+    (select device_id, state from rollout_devices
+     where rollout_id = rollout.id and device_id > $3::int order by device_id limit $4::int) m
 ), unsure as (
   insert into devices_changed (device_id)
-  select m.device_id from was join rollout_devices m on m.rollout_id = was.id
-  where was.refits and m.state in ('waiting', 'held', 'excluded', 'failed', 'timed_out')
+  select device_id from part
+  where refits and state in ('waiting', 'held', 'excluded', 'failed', 'timed_out')
+), grouped as (
+  update rollout_devices m
+  set grp = n.grp,
+      ask_at = case when m.ask_at < 'infinity' and (m.state = 'held' or m.asleep) then now() else m.ask_at end
+  from part join devices d on d.id = part.device_id
+    cross join lateral (select coalesce(d.tags->>part.tag, '') as grp) n
+  where m.rollout_id = $2::int and m.device_id = part.device_id
+    and (m.ask_at < 'infinity' and (m.state = 'held' or m.asleep) or m.grp <> n.grp)
 )
-update rollout_devices m
-set grp = coalesce(d.tags->>($4::jsonb->'spread'->>'tag'), ''),
-    ask_at = case when m.ask_at < 'infinity' and (m.state = 'held' or m.asleep) then now() else m.ask_at end
-from was, devices d
-where m.rollout_id = was.id and d.id = m.device_id
-  and (m.ask_at < 'infinity' and (m.state = 'held' or m.asleep)
-       or was.tag is distinct from ($4::jsonb->'spread'->>'tag'));
+select max(device_id) as last, count(*)::int as n from part;
+
+-- name: rollout_replan
+-- Rollout $2 goes on by revision $3 of its policy, which declares $4.
+with mine as (
+  select from rollout_driver where fence = $1::bigint for share
+)
+update rollouts r
+set revision = $3::text, plan = $4::jsonb, stage = least(r.stage, jsonb_array_length($4::jsonb->'stages') - 1)
+where id = $2::int and exists (select from mine);
 
 -- name: rollout_revert
 -- Takes revision $3 of policy $2, whose calls fail, out of force: the one before it comes back. Where there is none,
@@ -256,9 +269,11 @@ where m.rollout_id = $2::int and m.device_id = s.device_id
        or m.state in ('pending', 'offered') and m.asleep <> s.offline);
 
 -- name: rollout_candidates read
--- Devices of rollout $1 to be asked about now, in the order in which they became due. $2: how many  $3: how many of a
--- group at once, or null  $4: how many may be offline; of a group those are half of it at most, for each may keep its
--- place for days
+-- Devices of rollout $1 to be asked about now, in the order in which they became due. $2: how many, 1000 at most
+-- $3: how many of a group at once, or null  $4: how many may be offline; of a group those are half of it at most, for
+-- each may keep its place for days
+-- The limit inside is a number, and not what is free, for the planner to see that few are wanted; 'infinity' is named
+-- for it to see that the index has all that can be due.
 with room as (
   select grp, least($2::int, $3::int - busy)::int as free, $3::int / 2 - dozing as beds
   from (select grp, coalesce(sum(n) filter (where under_way), 0) as busy,
@@ -267,10 +282,12 @@ with room as (
               from rollout_counts where rollout_id = $1::int) c
         group by grp) g
 ), due as (
-  select m.*, room.beds from room cross join lateral
-    (select * from rollout_devices
-     where rollout_id = $1::int and grp = room.grp and ask_at <= now()
-     order by ask_at, bucket limit greatest(room.free, 0)) m
+  select m.* from room cross join lateral
+    (select place.*, room.beds, row_number() over (order by ask_at, bucket) as nth from
+      (select * from rollout_devices
+       where rollout_id = $1::int and grp = room.grp and ask_at <= now() and ask_at < 'infinity'
+       order by ask_at, bucket limit 1000) place) m
+  where m.nth <= room.free
   order by m.ask_at, m.bucket limit $2::int
 ), kinds as materialized ( -- what has happened since rollout_fold_devices looked
   select k.*, rollout_exclusion(case when begun then r.plan - 'from' else r.plan end, f, k.chip, k.chip_reported,
@@ -279,6 +296,9 @@ with room as (
         from due join devices d on d.id = due.device_id) k,
        rollouts r join firmware f on f.id = r.firmware_id
   where r.id = $1::int and r.state = 'running'
+), before as materialized ( -- rollouts that come first: mostly none
+  select o.id, o.priority from rollouts r join rollouts o on (o.priority, -o.id) > (r.priority, -r.id)
+  where r.id = $1::int and o.state = 'running'
 )
 select d.id, d.elf_sha256, d.firmware_version, m.state, m.attempts, m.update_id, m.verdict, m.reason,
        m.asked, d.status = 'online' as online,
@@ -290,13 +310,13 @@ select d.id, d.elf_sha256, d.firmware_version, m.state, m.attempts, m.update_id,
          as unfit,
        (select u.id from updates u where u.device_id = d.id
         and u.state in ('pending', 'offered', 'downloading', 'installing')) as other_update,
-       (select o.id from rollout_devices om join rollouts o on o.id = om.rollout_id
-        where om.device_id = d.id and o.state = 'running' and om.in_stage
-          and (om.state in ('waiting', 'held') or om.state in ('failed', 'timed_out') and om.ask_at < 'infinity')
-          and (o.priority, -o.id) > (r.priority, -r.id)
-        order by o.priority desc, o.id limit 1) as other_rollout,
+       case when exists (select from before) then
+         (select o.id from rollout_devices om join before o on o.id = om.rollout_id
+          where om.device_id = d.id and om.in_stage
+            and (om.state in ('waiting', 'held') or om.state in ('failed', 'timed_out') and om.ask_at < 'infinity')
+          order by o.priority desc, o.id limit 1) end as other_rollout,
        step.via, step.image as step,
-       jsonb_build_object('id', d.id, 'device_code', d.device_code, 'name', d.name, 'chip', d.chip,
+       json_build_object('id', d.id, 'device_code', d.device_code, 'name', d.name, 'chip', d.chip,
          'firmware_version', d.firmware_version, 'tags', d.tags, 'online', d.status = 'online',
          'silent_for', round(extract(epoch from now() - d.last_seen)), 'telemetry', d.telemetry,
          'attempts', m.attempts)::text as device
@@ -358,14 +378,15 @@ with mine as (
     set update_id = excluded.update_id, payload = excluded.payload, expires_at = excluded.expires_at,
         changed_at = now(), published_at = null, held = false
 ), final as (
-  select d.device_id, d.line, d.file, d.asleep, d.device, d.at, coalesce(d.again, 60) as again, d.retry_after, made.id as update_id,
-         case when d.update_id is not null and made.id is null then 'hold' else d.verdict end as verdict,
-         case when d.update_id is not null and made.id is null then 'another update of the device is under way, or its chip changed'
-              else d.reason end as reason
+  select d.device_id, d.line, d.file, d.asleep, d.device, d.at, coalesce(d.again, 60) as again, d.retry_after,
+         made.id as update_id, n.verdict, n.reason, m.state as was,
+         (m.verdict, m.reason, m.revision) is not distinct from (n.verdict, n.reason, $6::text) as alike
   from decided d left join made on made.id = d.update_id
-), was as (
-  select m.device_id, m.state, m.verdict, m.reason, m.revision, m.asked
-  from rollout_devices m join final using (device_id) where m.rollout_id = $2::int
+  join rollout_devices m on m.rollout_id = $2::int and m.device_id = d.device_id
+  cross join lateral
+    (select case when d.update_id is not null and made.id is null then 'hold' else d.verdict end as verdict,
+            case when d.update_id is not null and made.id is null
+                 then 'another update of the device is under way, or its chip changed' else d.reason end as reason) n
 ), written as (
   update rollout_devices m
   set state = case when f.verdict = 'offer' then 'pending' when bad.it then m.state
@@ -377,19 +398,16 @@ with mine as (
       ask_at = case when f.verdict = 'hold' then now() + f.again * interval '1 second'
                     else 'infinity'::timestamptz end,
       verdict = f.verdict, reason = f.reason, line = f.line, file = f.file, revision = $6::text,
-      asked = case when same.alike then m.asked + 1 else 1 end,
-      since = case when same.alike then m.since else now() end
-  from final f join was w using (device_id) cross join lateral
-    (select (w.verdict, w.reason, w.revision) is not distinct from (f.verdict, f.reason, $6::text) as alike) same
-    cross join lateral (select w.state in ('failed', 'timed_out') as it) bad -- tried again or not, it has failed
+      asked = case when f.alike then m.asked + 1 else 1 end,
+      since = case when f.alike then m.since else now() end
+  from final f cross join lateral (select f.was in ('failed', 'timed_out') as it) bad -- tried again or not, it has failed
   where m.rollout_id = $2::int and m.device_id = f.device_id
 ), kept as (
   insert into decisions (rollout_id, device_id, verdict, reason, policy, revision, line, file, inputs)
   select $2::int, f.device_id, f.verdict, f.reason, $5::text, $6::text, f.line, f.file,
          case when f.device is not null
               then jsonb_build_object('device', f.device::jsonb, 'now', f.at, 'stage', rollout.stage) end
-  from final f join was w using (device_id) cross join rollout
-  where (w.verdict, w.reason, w.revision) is distinct from (f.verdict, f.reason, $6::text) or f.verdict = 'offer'
+  from final f cross join rollout where not f.alike or f.verdict = 'offer'
 )
 select (select count(*) from rollout)::int as driven, (select count(*) from made)::int as offered;
 
@@ -398,23 +416,36 @@ select (select count(*) from rollout)::int as driven, (select count(*) from made
 with mine as (
   select from rollout_driver where fence = $1::bigint for share
 ), counted as (
-  select count(*) as n from rollout_devices where rollout_id = $2::int and state <> 'excluded'
+  select ceil($4::float8 * coalesce(sum(n), 0))::int - coalesce(sum(n) filter (where in_stage), 0)::int as missing
+  from rollout_counts where rollout_id = $2::int and state <> 'excluded'
 ), reached as (
-  select coalesce((select bucket from rollout_devices where rollout_id = $2::int and state <> 'excluded'
-                   order by bucket offset (select greatest(ceil($4::float8 * n)::int - 1, 0) from counted)
-                   limit 1), -1) as bucket
-), rollout as (
-  update rollouts r
-  set stage = $3::int + 1, stage_entered_at = now(), unheard = 0, updated_at = now(), reason = $5::text, control_at = null,
-      threshold = case when $4::float8 >= 1 then 4294967295 else greatest(r.threshold, reached.bucket) end
-  from reached where r.id = $2::int and r.stage = $3::int and r.state in ('running', 'rolling_back') and exists (select from mine)
-  returning r.id, r.threshold
+  select coalesce((select bucket from rollout_devices
+                   where rollout_id = $2::int and not in_stage and state <> 'excluded'
+                   order by bucket offset (select greatest(missing - 1, 0) from counted)
+                   limit (select (missing > 0)::int from counted)), -1) as bucket
+)
+update rollouts r
+set stage = $3::int + 1, stage_entered_at = now(), unheard = 0, updated_at = now(), reason = $5::text, control_at = null,
+    threshold = case when $4::float8 >= 1 then 4294967295 else greatest(r.threshold, reached.bucket) end
+from reached
+where r.id = $2::int and r.stage = $3::int and r.state in ('running', 'rolling_back') and exists (select from mine);
+
+-- name: rollout_enter_devices
+-- Takes devices of rollout $2 into the stage it is in, $3 at once. Answers with how many there were: as many as asked for
+-- means there are more.
+with mine as (
+  select from rollout_driver where fence = $1::bigint for share
+), part as materialized ( -- the threshold by itself, so that the index is read up to there and no further
+  select ctid as place from rollout_devices
+  where rollout_id = $2::int and not in_stage and bucket <= (select threshold from rollouts where id = $2::int)
+    and exists (select from mine)
+  order by bucket limit $3::int
 ), entered as (
   update rollout_devices m
   set in_stage = true, ask_at = case when m.state in ('waiting', 'held') then now() else m.ask_at end
-  from rollout where m.rollout_id = rollout.id and m.bucket <= rollout.threshold and not m.in_stage
+  where m.ctid = any (array(select place from part)) and not m.in_stage -- a join would read the whole table for each part
 )
-select threshold from rollout;
+select count(*)::int as n from part;
 
 -- name: rollout_decide
 -- Keeps the verdict on a stage of rollout $2, and moves the rollout where it says so. $3: state it must be in
@@ -471,18 +502,49 @@ with mine as (
 )
 select id, device_id from ended;
 
+-- name: rollouts_cancel
+-- Ends updates that aborted rollouts have under way, $2 at once. Answers with how many there were. $1: null for the one
+-- who aborts, so that an answer finds the first ended already
+with mine as (
+  select from rollout_driver where fence = $1::bigint or $1::bigint is null for share
+), due as materialized ( -- in the order of an index, for there may be more that have ended
+  select u.id from rollouts r cross join lateral
+    (select id from updates
+     where rollout_id = r.id and state in ('pending', 'offered', 'downloading', 'installing')
+     order by updated_at limit $2::int for update skip locked) u
+  where r.state = 'aborted' and r.updated_at > now() - interval '1 day' and exists (select from mine)
+  limit $2::int
+), ended as (
+  update updates u
+  set state = 'cancelled', reason = 'the rollout was aborted', updated_at = now()
+  from due where u.id = due.id
+  returning u.id, u.device_id
+), held as (
+  select o.device_id from offers o join ended on o.device_id = ended.device_id and o.update_id = ended.id
+  order by o.device_id for update of o
+), cleared as (
+  update offers o
+  set update_id = null, payload = '', expires_at = null, changed_at = now(), published_at = null
+  from held where o.device_id = held.device_id
+)
+select count(*)::int as n from ended;
+
 -- name: rollout_turn_back
--- Begins the rollback of rollout $2, which was decided: ends what is under way, and lets those that run the new image
--- wait for their turn.
+-- Begins the rollback of rollout $2, which was decided, with its next $3 devices: ends what is under way, and lets those
+-- that run the new image wait for their turn. Answers with how many there were: fewer, and it has begun for all.
 with mine as (
   select from rollout_driver where fence = $1::bigint for share
 ), rollout as (
-  update rollouts set turned = true, stage = -1, threshold = -1, credit = 0, credited_at = now()
-  where id = $2::int and state = 'rolling_back' and not turned and exists (select from mine)
-  returning id, firmware_id
+  select id, firmware_id, turned_to from rollouts
+  where id = $2::int and state = 'rolling_back' and not turned and exists (select from mine) for no key update
+), part as materialized (
+  select m.device_id from rollout cross join lateral
+    (select device_id from rollout_devices
+     where rollout_id = $2::int and device_id > rollout.turned_to order by device_id limit $3::int) m
 ), found as ( -- in the order in which everybody locks updates
-  select u.id from updates u join rollout on rollout.id = u.rollout_id
-  where u.action = 'install' and u.state in ('pending', 'offered', 'downloading', 'installing')
+  select u.id from part join updates u on u.device_id = part.device_id
+  where u.rollout_id = $2::int and u.action = 'install'
+    and u.state in ('pending', 'offered', 'downloading', 'installing')
   order by u.id for no key update of u
 ), ended as (
   update updates u
@@ -496,17 +558,24 @@ with mine as (
   update offers o
   set update_id = null, payload = '', expires_at = null, changed_at = now(), published_at = null
   from held where o.device_id = held.device_id
+), turned as (
+  update rollouts r
+  set turned = (select count(*) from part) < $3::int, turned_to = coalesce((select max(device_id) from part), r.turned_to),
+      stage = -1, threshold = -1, credit = 0, credited_at = now()
+  from rollout where r.id = rollout.id
+), moved as (
+  update rollout_devices m
+  set in_stage = false, attempts = 0, asked = 0, verdict = null, since = now(), ask_at = 'infinity', asleep = false,
+      state = case when m.state in ('succeeded', 'vanished') or m.update_id is not null and d.elf_sha256 = f.elf_sha256
+                     then 'waiting'
+                   when m.state in ('waiting', 'held', 'pending', 'offered', 'downloading', 'installing') then 'cancelled'
+                   else m.state end,
+      reason = case when m.state in ('waiting', 'held', 'pending', 'offered', 'downloading', 'installing')
+                      then 'the rollout is rolled back' else m.reason end
+  from part join devices d on d.id = part.device_id, rollout left join firmware f on f.id = rollout.firmware_id
+  where m.rollout_id = $2::int and m.device_id = part.device_id and m.state <> 'excluded'
 )
-update rollout_devices m
-set in_stage = false, attempts = 0, asked = 0, verdict = null, since = now(), ask_at = 'infinity', asleep = false,
-    state = case when m.state in ('succeeded', 'vanished') or m.update_id is not null and d.elf_sha256 = f.elf_sha256
-                   then 'waiting'
-                 when m.state in ('waiting', 'held', 'pending', 'offered', 'downloading', 'installing') then 'cancelled'
-                 else m.state end,
-    reason = case when m.state in ('waiting', 'held', 'pending', 'offered', 'downloading', 'installing')
-                    then 'the rollout is rolled back' else m.reason end
-from rollout left join firmware f on f.id = rollout.firmware_id, devices d
-where m.rollout_id = rollout.id and d.id = m.device_id and m.state <> 'excluded';
+select count(*)::int as n from part;
 
 -- name: rollout_previous read
 -- Where devices $2 of rollout $1 are to go back to: the image that each ran before, where it is known.

@@ -16,25 +16,31 @@ select w.id::int as id from jsonb_array_elements_text($1::jsonb) with ordinality
 where not exists (select from devices where devices.id = w.id::int) order by w.nth limit 1;
 
 -- name: rollout_enlist
--- Makes the devices that the target of rollout $1 names its members. In the transaction that makes it. Whom it cannot
--- have is looked up once for each kind of device: there are few.
+-- Makes the devices after $2 that the target of rollout $1 names its members, $3 devices at once. In the transaction that
+-- makes it. Whom it cannot have is looked up once for each kind of device: there are few. Answers with the last device
+-- looked at and how many were: fewer than $3, and there is none left.
 with made as (
   select r.id, r.plan, r.target, f as image from rollouts r join firmware f on f.id = r.firmware_id where r.id = $1::int
+), part as materialized (
+  select d.id, d as device, d.chip, d.chip_reported, d.firmware_version, d.elf_sha256, d.tags
+  from devices d where d.id > $2::int order by d.id limit $3::int
 ), kinds as materialized (
   select k.*, rollout_exclusion(made.plan, made.image, chip, chip_reported, firmware_version, elf_sha256) as exclusion
-  from made, (select distinct chip, chip_reported, firmware_version, elf_sha256 from devices) k
+  from made, (select distinct chip, chip_reported, firmware_version, elf_sha256 from part) k
+), listed as (
+  insert into rollout_devices (rollout_id, device_id, bucket, grp, state, reason)
+  select made.id, d.id, rollout_bucket(made.id, d.id), coalesce(d.tags->>(made.plan->'spread'->>'tag'), ''),
+         case when k.exclusion is null then 'waiting' else 'excluded' end, k.exclusion
+  from made cross join part d
+  join kinds k on coalesce(k.chip, '') = coalesce(d.chip, '')
+    and coalesce(k.chip_reported, '') = coalesce(d.chip_reported, '')
+    and coalesce(k.firmware_version, '') = coalesce(d.firmware_version, '')
+    and coalesce(k.elf_sha256, '') = coalesce(d.elf_sha256, '')
+  where rollout_targets(made.target, d.device)
+    and (made.target->'device_ids' is null
+         or d.id in (select jsonb_array_elements_text(made.target->'device_ids')::int))
 )
-insert into rollout_devices (rollout_id, device_id, bucket, grp, state, reason)
-select made.id, d.id, rollout_bucket(made.id, d.id), coalesce(d.tags->>(made.plan->'spread'->>'tag'), ''),
-       case when k.exclusion is null then 'waiting' else 'excluded' end, k.exclusion
-from made cross join devices d
-join kinds k on coalesce(k.chip, '') = coalesce(d.chip, '')
-  and coalesce(k.chip_reported, '') = coalesce(d.chip_reported, '')
-  and coalesce(k.firmware_version, '') = coalesce(d.firmware_version, '')
-  and coalesce(k.elf_sha256, '') = coalesce(d.elf_sha256, '')
-where rollout_targets(made.target, d)
-  and (made.target->'device_ids' is null
-       or d.id in (select jsonb_array_elements_text(made.target->'device_ids')::int));
+select max(id) as last, count(*)::int as n from part;
 
 -- name: rollout_by_id read
 select r.id, r.name, r.state, r.policy, r.revision, r.firmware, r.target, r.params, r.priority, r.plan, r.stage,
@@ -85,27 +91,6 @@ with moved as (
   from moved join users u on u.id = $6::int
 )
 select id from moved;
-
--- name: rollout_cancel_offers
--- Ends what rollout $1, which was aborted, has under way. Beside people its driver does, for who
--- aborted it may not have come to it.
-with found as ( -- in the order in which everybody locks updates
-  select id from updates
-  where rollout_id = $1::int and state in ('pending', 'offered', 'downloading', 'installing')
-    and exists (select from rollouts where id = $1::int and state = 'aborted')
-  order by id for no key update
-), ended as (
-  update updates u
-  set state = 'cancelled', reason = 'the rollout was aborted', updated_at = now()
-  from found where u.id = found.id and u.state in ('pending', 'offered', 'downloading', 'installing')
-  returning u.id, u.device_id
-), held as (
-  select o.device_id from offers o join ended on o.device_id = ended.device_id and o.update_id = ended.id
-  order by o.device_id for update of o
-)
-update offers o
-set update_id = null, payload = '', expires_at = null, changed_at = now(), published_at = null
-from held where o.device_id = held.device_id;
 
 -- name: rollout_updates read
 -- Updates of rollout $1. $2: before this id  $3: how many  $4: state or null

@@ -290,7 +290,7 @@ def test_what_cannot_be_put_in_force(operator, attacks, body):
     ("\x1bLua", "is compiled"), ("return {}" + " " * 65530, ""), ("", ""), ("return 1", "returns a table"),
     ("while true do end", LONG), ("return " + "{" * 300, "overflow|too many|limit"), ("return {} --[==[", "unfinished"),
     ("local t = {} while true do t[#t + 1] = ('x'):rep(100000) .. #t end", f"{LONG}|{LARGE}"),
-    ("return { stages = (('a'):rep(30000):find(('.-'):rep(30) .. 'b')) }", LONG)])
+    ("return { stages = (('a'):rep(30000):find(('.-'):rep(30) .. 'b')) }", LONG)], ids=range(9))
 def test_whole_files_that_cannot_be_put_in_force(operator, attacks, source, says):
     attack = next(iter(attacks.values()))
     before = operator.client.get(f"/policies/{attack.policy}").json()

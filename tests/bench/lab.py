@@ -250,7 +250,8 @@ class OtadServices(Services):
         self.ports = {name: free_port() for name in names}
         self.var = lab.dir / "var"
         self.env = os.environ | {f"OTAD_{name}_PORT": str(port) for name, port in self.ports.items()} | {
-            "OTAD_VAR": str(self.var), "OTAD_BUILD": str(lab.build), "OTAD_AUTH_ACCESS_TTL": "24h"}
+            "OTAD_VAR": str(self.var), "OTAD_BUILD": str(lab.build), "OTAD_AUTH_ACCESS_TTL": "24h",
+            "OTAD_DEVICE_OFFLINE_AFTER": "24h"}
         for name in ("PORT", "DATABASE_URL", "REDIS_URL", "MQTT_URL", "OTAD_PUBLIC_URL"):
             self.env.pop(name, None)
         lab.stack.callback(self.up, "--stop")
@@ -267,6 +268,22 @@ class OtadServices(Services):
     def up(self, option):
         return subprocess.run([ROOT / "conf/up", option], env=self.env, text=True, cwd=ROOT, stdin=subprocess.DEVNULL,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+    def service(self, name, what):
+        """Stops or starts one of them by itself."""
+        done = subprocess.run([ROOT / "conf/up", "--service", name, what], env=self.env, text=True, cwd=ROOT,
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        if done.returncode != 0:
+            raise Broken(f"conf/up --service {name} {what}: {done.stdout[-2000:]}")
+
+    def otad_pids(self):
+        """The process that supervises; the one that serves and those of policies come from it."""
+        return {int(pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
+                for pid in listeners(self.ports["HTTP"])}
+
+    def postgresql_pids(self):
+        """The first process, which all others come from."""
+        return {int((self.var / "postgresql/data/postmaster.pid").read_text().split()[0])}
 
     def log_in(self, name):
         return call(f"{self.otad_url}/auth/login", "POST", 200, body=self.accounts[name])["access_token"]

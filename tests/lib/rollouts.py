@@ -123,7 +123,7 @@ def course(request, otad, operator):
 
 def put(operator, name, source):
     answer = operator.client.put(f"/policies/{name}", json={"source": source, "message": "for a test"})
-    assert answer.status_code == 200, answer.text
+    assert answer.status_code == 201, answer.text
     return answer.json()
 
 

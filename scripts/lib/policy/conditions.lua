@@ -1,5 +1,5 @@
--- Conditions. Those for `advance` are at the end; those for `admit` come first. Each is a function like admit that returns nothing where it has no objection;
--- conditions.all makes one admit of several, whose first objection counts.
+-- Conditions for `admit`; those for `advance` are at the end. Each is a function like admit that returns nothing where it
+-- has no objection; conditions.all makes one admit of several, whose first objection counts.
 
 local conditions = {}
 
