@@ -22,11 +22,15 @@ static size_t read_topics(lua_State *L, int index, int32_t owner, uint64_t topic
     return count;
 }
 
-/* events.wanted(topics, owner?) */
+/* events.wanted(topics?, owner?): without topics, whether anybody listens to anything */
 static int wanted(lua_State *L)
 {
     uint64_t topics[MOST_TOPICS];
     const struct feed *feed = runtime_of(L)->feed;
+    if (lua_isnoneornil(L, 1)) {
+        lua_pushboolean(L, feed != NULL && feed_watched(feed));
+        return 1;
+    }
     size_t count = read_topics(L, 1, (int32_t)luaL_optinteger(L, 2, 0), topics);
     lua_pushboolean(L, feed != NULL && feed_wanted(feed, topics, count));
     return 1;

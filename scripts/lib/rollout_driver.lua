@@ -1,6 +1,7 @@
 -- One look at every rollout that is running or rolling back: what happened, whom to offer the firmware now, and whether
 -- its stage is over.
 
+local news = require "lib.rollout_news"
 local policy = require "lib.policy_source"
 local update = require "lib.update"
 
@@ -45,6 +46,7 @@ local function time_out(lease, rollout)
   for _ = 1, ROUNDS do
     local ended = db.all("rollout_time_out", lease.fence, rollout.id, plan.timeout or config["update.timeout"],
       plan.wait or config["update.offer_timeout"], BATCH)
+    events.updates(ended)
     if #ended > 0 then offers.poke() end
     if #ended < BATCH then return end
   end
@@ -195,9 +197,13 @@ local function offer(lease, rollout)
     table.sort(decisions, function(a, b) return a.device_id < b.device_id end)
     local left = plan.rate and credit - #offered or credit
     local written = db.one("rollout_apply", lease.fence, rollout.id, rollout.state, left, rollout.policy,
-      rollout.revision, json.array(decisions))
+      rollout.revision, json.array(decisions), events.wanted())
     if written.driven == 0 then return end
-    if written.offered > 0 then offers.poke() end
+    news.decided(written.decisions or {})
+    if written.offered > 0 then
+      events.updates(written.updates)
+      offers.poke()
+    end
     busy, credit = busy + written.offered, left
   until #candidates < BATCH or now() > ends or not keep(lease)
 end
@@ -212,8 +218,8 @@ local function enter(lease, rollout, reason)
 end
 
 local function decide(lease, rollout, answer, inputs, state)
-  db.run("rollout_decide", lease.fence, rollout.id, rollout.state, rollout.stage, answer.verdict, answer.reason,
-    answer.line, rollout.policy, rollout.revision, inputs, state, answer.file)
+  news.decided(db.all("rollout_decide", lease.fence, rollout.id, rollout.state, rollout.stage, answer.verdict, answer.reason,
+    answer.line, rollout.policy, rollout.revision, inputs, state, answer.file))
 end
 
 local function advance(lease, rollout)
@@ -244,7 +250,7 @@ local function run(lease, rollout)
   time_out(lease, rollout)
   if rollout.state == "paused" then return end
   if rollout.state == "rolling_back" and not rollout.turned then
-    db.run("rollout_turn_back", lease.fence, rollout.id)
+    events.updates(db.all("rollout_turn_back", lease.fence, rollout.id))
     offers.poke()
   elseif rollout.stage < 0 then
     enter(lease, rollout, "begins")
@@ -261,10 +267,13 @@ function driver.tick()
   local lease = drive()
   if not lease then return end
   fold(lease)
-  for _, rollout in ipairs(db.all "rollouts_driven") do
+  local driven = db.all "rollouts_driven"
+  news.keep(driven)
+  for _, rollout in ipairs(driven) do
     if not keep(lease) then return end
     local ok, problem = pcall(run, lease, rollout)
     if not ok then log.error("rollout cannot go on", { rollout_id = rollout.id, error = tostring(problem) }) end
+    news.stands(rollout.id, true)
   end
 end
 

@@ -85,7 +85,10 @@ function update.create(devices, image, rollout_id)
     }
   end
   local made, violation, constraint = db.all("updates_create", json.array(list))
-  if made and #made > 0 then offers.poke() end
+  if made and #made > 0 then
+    events.updates(made)
+    offers.poke()
+  end
   return made, violation, constraint
 end
 

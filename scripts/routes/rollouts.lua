@@ -1,6 +1,7 @@
 -- Rollouts: make, watch, steer. What drives them is lib/rollout_driver; what decides is a policy.
 
 local explain = require "lib.explain_rollout"
+local news = require "lib.rollout_news"
 local page = require "lib.page"
 local policy = require "lib.policy_source"
 local rollout = require "lib.rollout"
@@ -34,6 +35,7 @@ local function create(req)
     tx.run("rollout_enlist", made.id)
     return made.id
   end)
+  news.stands(id)
   return 201, { rollout = rollout.shown(find(id)) }
 end
 
@@ -59,13 +61,16 @@ local function steer(verb, from, to, otherwise)
     handler = function(req)
       local row = find(req.params.id)
       local reason = req.body.reason or otherwise
-      if not db.one("rollout_steer", row.id, json.array(from), to, verb, reason, req.user.id) then
+      local decision = db.one("rollout_steer", row.id, json.array(from), to, verb, reason, req.user.id)
+      if not decision then
         fail(409, ("The rollout is %s: it cannot %s."):format(find(row.id).state:gsub("_", " "), verb))
       end
+      news.decided { decision }
       if to == "aborted" then
-        db.run("rollout_cancel_offers", row.id)
+        events.updates(db.all("rollout_cancel_offers", row.id))
         offers.poke()
       end
+      news.stands(row.id)
       return 200, { rollout = rollout.shown(find(row.id)) }
     end,
   }

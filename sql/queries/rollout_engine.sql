@@ -221,6 +221,7 @@ order by m.ask_at, m.bucket;
 --      (offers), device (its
 --      JSON, as text), at (Unix seconds), update?: {id, action, firmware_id, version,
 --      from_version, from_elf_sha256, payload, expires_at}}], sorted by device
+-- $8: whether somebody wants to see the decisions that are kept, and the ids of the updates made
 with mine as (
   select from rollout_driver where fence = $1::bigint for share
 ), rollout as (
@@ -282,8 +283,12 @@ with mine as (
               then jsonb_build_object('device', f.device::jsonb, 'now', f.at, 'stage', rollout.stage) end
   from final f join was w using (device_id) cross join rollout
   where (w.verdict, w.reason, w.revision) is distinct from (f.verdict, f.reason, $6::text) or f.verdict = 'offer'
+  returning id, at, rollout_id, device_id, verdict, reason, policy, revision, line, file
 )
-select (select count(*) from rollout)::int as driven, (select count(*) from made)::int as offered;
+select (select count(*) from rollout)::int as driven, (select count(*) from made)::int as offered,
+       case when $8::boolean then (select jsonb_agg(to_jsonb(kept) || jsonb_build_object(
+         'at', replace(to_jsonb(kept.at)#>>'{}', '+00:00', 'Z'))) from kept) end as decisions,
+       case when $8::boolean then (select jsonb_agg(id) from made) else '[]' end as updates;
 
 -- name: rollout_enter_stage
 -- Rollout $2 goes from stage $3 (an index; -1: it begins) to the next, which has share $4. $5: reason
@@ -327,7 +332,8 @@ with mine as (
   from same where r.id = same.id
 )
 insert into decisions (rollout_id, verdict, reason, policy, revision, line, file, inputs)
-select id, $5::text, $6::text, $8::text, $9::text, $7::int, $12::text, $10::jsonb from same where not alike or $5::text <> 'hold';
+select id, $5::text, $6::text, $8::text, $9::text, $7::int, $12::text, $10::jsonb from same where not alike or $5::text <> 'hold'
+returning id, at, rollout_id, device_id, verdict, reason, policy, revision, line, file;
 
 -- name: rollout_time_out
 -- Ends updates of rollout $2: taken and silent for $3 seconds, or never taken for $4 seconds. $5: how many at once
@@ -359,7 +365,7 @@ select id, device_id from ended;
 
 -- name: rollout_turn_back
 -- Begins the rollback of rollout $2, which was decided: ends what is under way, and lets those that run the new image
--- wait for their turn.
+-- wait for their turn. Answers with the updates that it ended.
 with mine as (
   select from rollout_driver where fence = $1::bigint for share
 ), rollout as (
@@ -379,17 +385,19 @@ with mine as (
   update offers o
   set update_id = null, payload = '', expires_at = null, changed_at = now(), published_at = null
   from held where o.device_id = held.device_id
+), turned as (
+  update rollout_devices m
+  set in_stage = false, attempts = 0, asked = 0, verdict = null, since = now(), ask_at = 'infinity', asleep = false,
+      state = case when m.state in ('succeeded', 'vanished') or m.update_id is not null and d.elf_sha256 = f.elf_sha256
+                     then 'waiting'
+                   when m.state in ('waiting', 'held', 'pending', 'offered', 'downloading', 'installing') then 'cancelled'
+                   else m.state end,
+      reason = case when m.state in ('waiting', 'held', 'pending', 'offered', 'downloading', 'installing')
+                      then 'the rollout is rolled back' else m.reason end
+  from rollout join firmware f on f.id = rollout.firmware_id, devices d
+  where m.rollout_id = rollout.id and d.id = m.device_id and m.state <> 'excluded'
 )
-update rollout_devices m
-set in_stage = false, attempts = 0, asked = 0, verdict = null, since = now(), ask_at = 'infinity', asleep = false,
-    state = case when m.state in ('succeeded', 'vanished') or m.update_id is not null and d.elf_sha256 = f.elf_sha256
-                   then 'waiting'
-                 when m.state in ('waiting', 'held', 'pending', 'offered', 'downloading', 'installing') then 'cancelled'
-                 else m.state end,
-    reason = case when m.state in ('waiting', 'held', 'pending', 'offered', 'downloading', 'installing')
-                    then 'the rollout is rolled back' else m.reason end
-from rollout join firmware f on f.id = rollout.firmware_id, devices d
-where m.rollout_id = rollout.id and d.id = m.device_id and m.state <> 'excluded';
+select id from ended;
 
 -- name: rollout_previous read
 -- Where devices $2 of rollout $1 are to go back to: the image that each ran before, where it is known.
