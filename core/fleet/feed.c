@@ -194,6 +194,21 @@ void feed_topic_leave(struct feed *feed, struct feed_subscription *subscription)
     }
 }
 
+/* Counts come each second; listeners want to know what changed. */
+static bool is_news(struct feed *feed, struct feed_text *text)
+{
+    static const char before[] =
+        "{\"topic\":\"fleet\",\"event\":\"status\",\"at\":\"2026-01-02T03:04:05.678Z\"";
+    struct feed_text *last = feed->counts;
+    size_t skip = text->head + sizeof(before) - 1;
+    bool same = last != NULL && last->len == text->len && text->len > skip &&
+                memcmp(last->bytes + skip, text->bytes + skip, text->len - skip) == 0;
+    if (last != NULL)
+        feed_text_release(last);
+    feed->counts = hold(text);
+    return !same;
+}
+
 static void take(struct feed *feed, uint64_t name, struct feed_text *text, unsigned lost)
 {
     struct feed_topic *topic = feed_topic_find(feed, name, false);
@@ -202,12 +217,8 @@ static void take(struct feed *feed, uint64_t name, struct feed_text *text, unsig
     topic->total += lost;
     if (text == NULL)
         return;
-    if (name == FEED_TOPIC(FEED_FLEET, 1)) {
-        if (feed->counts != NULL)
-            feed_text_release(feed->counts);
-        feed->counts = hold(text);
-    }
-    append(feed, topic, text);
+    if (name != FEED_TOPIC(FEED_FLEET, 1) || is_news(feed, text))
+        append(feed, topic, text);
 }
 
 /* Letters between hubs. */

@@ -20,13 +20,13 @@ enum {
     ID = 16,
     BITS = FEED_BUCKETS / 8,
     INSTANCES = 32,
-    EVERY = 1000,           /* ms */
-    SOON = 10,              /* ms; changes of interest in one message */
-    LIFE = 3500,            /* ms */
-    GATHER = 10,            /* ms */
-    MOST_BYTES = 64 * 1024, /* gathered for an instance */
-    MOST_ASKED = 4,         /* PUBLISH commands not answered yet */
-    LONGEST = 1024 * 1024   /* payload of an event */
+    EVERY = 1000,             /* ms */
+    SOON = 10,                /* ms; changes of interest in one message */
+    LIFE = 3500,              /* ms */
+    GATHER = 10,              /* ms */
+    MOST_BYTES = 1024 * 1024, /* gathered for an instance */
+    MOST_ASKED = 4,           /* PUBLISH commands not answered yet */
+    LONGEST = 1024 * 1024     /* payload of an event */
 };
 
 static const char all_channel[] = "otad:feed";

@@ -28,8 +28,7 @@ struct upkeep {
     struct task sweep, partitions, count;
     uint64_t sweep_every, deaf_until; /* ms */
     struct metrics_series *online, *offline;
-    uint64_t asked, count_due;        /* ms: the count */
-    double told_online, told_offline; /* the feed; -1: nothing yet */
+    uint64_t asked, count_due; /* ms: the count */
 };
 
 static void again(struct upkeep *upkeep, struct task *task, uint64_t after)
@@ -102,12 +101,8 @@ static bool is_watched(const struct upkeep *upkeep)
 static void tell_counts(struct upkeep *upkeep)
 {
     char data[80];
-    double online = upkeep->online->value, offline = upkeep->offline->value;
-    if (online == upkeep->told_online && offline == upkeep->told_offline)
-        return;
-    upkeep->told_online = online;
-    upkeep->told_offline = offline;
-    int len = snprintf(data, sizeof(data), "{\"online\":%.0f,\"offline\":%.0f}", online, offline);
+    int len = snprintf(data, sizeof(data), "{\"online\":%.0f,\"offline\":%.0f}", upkeep->online->value,
+                       upkeep->offline->value);
     feed_publish(upkeep->options.feed, FEED_ON_STATUS, &counts_topic, 1, data, (size_t)len);
 }
 
@@ -134,8 +129,6 @@ static void on_count_due(struct timer *timer)
 {
     struct upkeep *upkeep = H2O_STRUCT_FROM_MEMBER(struct upkeep, count.timer, timer);
     bool watched = is_watched(upkeep);
-    if (!watched)
-        upkeep->told_online = -1;
     if (!watched && clock_ms() < upkeep->count_due) {
         again(upkeep, &upkeep->count, COUNT_LOOK);
         return;

@@ -9,7 +9,7 @@ local UNKNOWN = "there is no such topic, or none that this account may see"
 local function names(list, problems)
   local found = {}
   if list == nil then return found end
-  if type(list) ~= "table" or next(list) ~= nil and #list == 0 then
+  if not json.is_array(list) then
     problems[1] = { detail = "`subscribe` and `unsubscribe` are lists of topics" }
     return found
   end
@@ -65,7 +65,7 @@ end
 return function(account, text)
   local problems = {}
   local message, mistake = json.decode(text)
-  if type(message) ~= "table" or #message > 0 then
+  if type(message) ~= "table" or json.is_array(message) then
     return { problems = { { detail = mistake and "not JSON: " .. mistake or "a message is a JSON object" } } }
   end
   for field in pairs(message) do
