@@ -14,8 +14,8 @@ enum {
     MOST_TOPICS = 200,
     MOST_BYTES = 16 * 1024, /* of one write, less the last event */
     SWEEP = 1000,           /* ms */
-    SLICE = 2000,           /* us */
-    REST = 3
+    SLICE = 1000,           /* us */
+    REST = 4
 };
 
 struct feed_client {

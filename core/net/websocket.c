@@ -31,6 +31,7 @@ struct websocket {
 };
 
 static void flush(struct websocket *socket);
+static void read_all(struct websocket *socket);
 
 static void on_free(void *arg)
 {
@@ -138,6 +139,7 @@ void websocket_close(struct websocket *socket, enum websocket_status status)
         socket->state = CLOSING;
         timer_set(socket->worker->timers, &socket->timer, GOODBYE);
         put_waiting(socket, WEBSOCKET_CLOSE, payload, sizeof(payload));
+        read_all(socket); /* it may have been paused */
     }
 }
 
