@@ -125,6 +125,7 @@ static void on_start(struct worker *worker)
                                     .worker = worker,
                                     .redis = runtime->redis,
                                     .redis_url = config->redis_url,
+                                    .secret = app->services.seal_key,
                                     .metrics = runtime->metrics,
                                     .on_text = feed_socket_text,
                                     .on_gone = feed_socket_gone,

@@ -451,7 +451,7 @@ struct feed *feed_new(const struct feed_options *options)
     feed_client_init(feed);
     feed->shared->hubs[feed->index] = feed;
     if (options->redis != NULL)
-        feed->remote = feed_remote_new(feed, options->redis_url);
+        feed->remote = feed_remote_new(feed);
     return feed;
 }
 

@@ -45,6 +45,7 @@ struct feed_options {
     struct worker *worker;
     struct redis *redis; /* the worker's; NULL: there are no other instances */
     const char *redis_url;
+    const unsigned char *secret; /* 32 bytes that the instances of this installation share; channels' names */
     struct metrics *metrics;
     /* A message of a client's, valid during the call. Sets *asking; feed_answered() asks for the next. */
     void (*on_text)(void *arg, struct feed_client *client, const char *text, size_t len, void **asking);

@@ -109,7 +109,7 @@ void feed_client_init(struct feed *feed);
 void feed_client_ready(struct feed_client *client, struct feed_subscription *subscription);
 
 /* feed_remote.c */
-struct feed_remote *feed_remote_new(struct feed *feed, const char *redis_url);
+struct feed_remote *feed_remote_new(struct feed *feed);
 void feed_remote_free(struct feed_remote *remote);
 void feed_remote_changed(struct feed_shared *shared); /* any hub: what this instance listens to */
 bool feed_remote_wants(const struct feed_remote *remote, uint64_t topic);

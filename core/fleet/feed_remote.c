@@ -5,6 +5,9 @@
  * instance whose bits want it, gathered for GATHER ms. Worker 0 hears what others say and tells the other
  * workers of their bits by letter.
  *
+ * Channels are Redis's, whatever the number of a database: their names begin with a hash of the
+ * installation's secret, so that another one on the same Redis is not taken for ours.
+ *
  * On the wire: 16 bytes of the sender's id and then nothing or the bits; events one after the other as topic
  * (8 bytes), how many were lost before it (4), length (4, 0: none), and the payload; numbers as the
  * processor has them, for all instances run the same program. */
@@ -26,10 +29,10 @@ enum {
     GATHER = 10,              /* ms */
     MOST_BYTES = 1024 * 1024, /* gathered for an instance */
     MOST_ASKED = 4,           /* PUBLISH commands not answered yet */
-    LONGEST = 1024 * 1024     /* payload of an event */
+    LONGEST = 1024 * 1024,    /* payload of an event */
+    REALM = 8,
+    CHANNEL = 64
 };
-
-static const char all_channel[] = "otad:feed";
 
 struct peer {
     unsigned char id[ID];
@@ -55,6 +58,7 @@ struct feed_remote {
     uint64_t lost_topic[INSTANCES];
     struct timer flush;
     unsigned asked;
+    char channel[CHANNEL]; /* of all */
     /* Worker 0 alone. */
     unsigned char id[ID];
     struct redis *listener;
@@ -103,7 +107,7 @@ static void on_flush(struct timer *timer)
     struct feed_remote *remote = H2O_STRUCT_FROM_MEMBER(struct feed_remote, flush, timer);
     bool left = false;
     for (size_t i = 0; i < remote->peers->count; i++) {
-        char channel[64], id[2 * ID + 1];
+        char channel[CHANNEL + 2 * ID + 2], id[2 * ID + 1];
         if (remote->out[i].len == 0)
             continue;
         if (!redis_ready(remote->feed->options.redis)) {
@@ -115,7 +119,7 @@ static void on_flush(struct timer *timer)
             continue;
         }
         put_id(id, remote->peers->list[i].id);
-        snprintf(channel, sizeof(channel), "%s:%s", all_channel, id);
+        snprintf(channel, sizeof(channel), "%s:%s", remote->channel, id);
         publish(remote, channel, remote->out[i].data, remote->out[i].len);
         remote->out[i].len = 0;
     }
@@ -205,7 +209,7 @@ static void announce(struct feed_remote *remote)
         }
     }
     if (remote->asked < MOST_ASKED)
-        publish(remote, all_channel, message, any ? sizeof(message) : ID);
+        publish(remote, remote->channel, message, any ? sizeof(message) : ID);
 }
 
 static void forget_silent(struct feed_remote *remote)
@@ -298,15 +302,21 @@ static void on_events(struct feed *feed, const char *data, size_t len)
 static void on_message(void *arg, const char *channel, const char *data, size_t len)
 {
     struct feed_remote *remote = arg;
-    if (strcmp(channel, all_channel) == 0)
+    if (strcmp(channel, remote->channel) == 0)
         on_wants(remote, (const unsigned char *)data, len);
     else
         on_events(remote->feed, data, len);
 }
 
-struct feed_remote *feed_remote_new(struct feed *feed, const char *redis_url)
+struct feed_remote *feed_remote_new(struct feed *feed)
 {
+    static const char label[] = "otad feed";
+    unsigned char hash[crypto_auth_hmacsha256_BYTES];
+    char realm[2 * REALM + 1];
     struct feed_remote *remote = x_new(struct feed_remote);
+    crypto_auth_hmacsha256(hash, (const unsigned char *)label, sizeof(label) - 1, feed->options.secret);
+    sodium_bin2hex(realm, sizeof(realm), hash, REALM);
+    snprintf(remote->channel, sizeof(remote->channel), "otad:feed:%s", realm);
     remote->feed = feed;
     remote->peers = x_new(struct peers);
     remote->flush.fire = on_flush;
@@ -315,8 +325,9 @@ struct feed_remote *feed_remote_new(struct feed *feed, const char *redis_url)
         char id[2 * ID + 1];
         randombytes_buf(remote->id, ID);
         put_id(id, remote->id);
-        char *channels = x_printf("%s %s:%s", all_channel, all_channel, id);
-        remote->listener = redis_listen(feed->options.worker, redis_url, channels, on_message, remote);
+        char *channels = x_printf("%s %s:%s", remote->channel, remote->channel, id);
+        remote->listener =
+            redis_listen(feed->options.worker, feed->options.redis_url, channels, on_message, remote);
         free(channels);
         timer_set(feed->options.worker->timers, &remote->announce, 0);
     }

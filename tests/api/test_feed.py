@@ -502,3 +502,24 @@ def test_a_slow_reader_is_told_what_it_lost(second, operator, feed, device):
                 seen.add(message["data"]["message"].split()[0])
     assert 0 < dropped and len(seen) + dropped == total, (len(seen), dropped)
     slow.close()
+
+
+@pytest.mark.long
+def test_pings_keep_the_connection_and_end_dead_ones(otad, operator, feed, device):
+    one = feed(subscribe=[f"device:{device.id}"])
+    dead = socket.create_connection((otad.host, otad.http_port))  # never answers a PING
+    dead.sendall(f"GET /ws HTTP/1.1\r\nHost: {otad.host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                 "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+                 f"Authorization: Bearer {operator.token}\r\n\r\n".encode())
+    dead.settimeout(90)
+    began, stream = time.monotonic(), b""
+    while True:
+        data = dead.recv(4096)
+        if not data:
+            break
+        stream += data
+    assert 55 < time.monotonic() - began < 70 and stream.endswith(b"\x89\0")
+    time.sleep(60)  # past all deadlines of the guard
+    assert device.connect() == 0
+    device.status(heap=1)
+    assert one.event("status")["device_id"] == device.id
