@@ -15,6 +15,8 @@ return {
     max_connections = 4096,
     max_body = "1MiB",      -- of a request; firmware.max_size holds for uploads
     body_budget = "128MiB", -- of all requests under way together
+    -- Other origins whose pages may open the live feed (/ws); those of this host may.
+    -- origins = "https://console.example.org",
     -- Behind reverse proxies: theirs are the only X-Forwarded-For that is believed, and the client is the last address
     -- in it that is not one of these. Without, limits on logins take all clients of a proxy for one.
     -- trusted_proxies = "127.0.0.1, ::1, 10.0.0.0/8",
@@ -60,6 +62,12 @@ return {
   },
 
   device = { offline_after = "120s" },
+
+  feed = {                  -- WebSockets of GET /ws
+    max_connections = 2048, -- they count in http.max_connections, too
+    max_per_account = 100,
+    memory = "32MiB",       -- of events that wait for slow readers
+  },
 
   update = {
     offer_ttl = "1h",       -- of a signed offer; renewed while its update is under way

@@ -20,7 +20,7 @@ struct config {
     char *http_address;
     int64_t http_port, https_port;
     char *https_certificate, *https_key;
-    char *http_trusted_proxies;
+    char *http_trusted_proxies, *http_origins;
     int64_t http_max_connections, http_max_body, http_body_budget;
 
     int64_t lua_memory, lua_call_timeout;
@@ -45,6 +45,7 @@ struct config {
 
     int64_t device_offline_after;
     int64_t update_offer_ttl, update_timeout, update_offer_timeout;
+    int64_t feed_max_connections, feed_max_per_account, feed_memory;
     int64_t ingest_flush_interval, telemetry_window, telemetry_keep_days, logs_keep_days, decisions_keep_days;
 };
 

@@ -292,6 +292,11 @@ bool app_start(struct app *app, char **error)
         app->parts[i]->app = app;
         app->workers[i] = worker_new(i, app->parts[i], &parts_hooks);
     }
+    struct feed_limits feed = {.clients = (size_t)config->feed_max_connections,
+                               .clients_of_account = (size_t)config->feed_max_per_account,
+                               .memory = (size_t)config->feed_memory,
+                               .origins = config->http_origins};
+    app->feed = feed_shared_new(&feed, app->workers, app->count);
     reload_set_workers(app->services.reload, app->workers, runtime_of_worker, app->count);
     for (unsigned i = 0; i < app->count; i++)
         worker_start(app->workers[i]);
@@ -355,6 +360,7 @@ void app_stop(struct app *app)
     SSL_CTX_free(app->tls);
     http_server_free(app->http);
     proxies_free(app->proxies);
+    feed_shared_free(app->feed);
     for (unsigned i = 0; i < app->count; i++)
         free(app->parts[i]);
     free(app->budget);

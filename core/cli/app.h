@@ -18,6 +18,7 @@ struct app {
     SSL_CTX *tls;
     struct http_server *http;
     struct proxies *proxies;
+    struct feed_shared *feed;
     unsigned count;
     struct worker *workers[MOST_WORKERS];
     struct parts *parts[MOST_WORKERS];

@@ -2,6 +2,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "lua/dispatch.h"
+#include "lua/feed_socket.h"
 #include "lua/loader.h"
 #include "lua/reload.h"
 #include "lua/request.h"
@@ -29,8 +30,11 @@ static void on_word(struct letter *letter, struct worker *worker)
     struct runtime *runtime = &parts_of(worker)->runtime;
     if (*word->sid == '\0')
         runtime->revocations_known = word->known;
-    else
+    else {
         revocations_add(runtime->revocations, word->sid);
+        if (runtime->feed != NULL)
+            feed_revoke(runtime->feed, word->sid);
+    }
     free(word);
 }
 
@@ -117,6 +121,17 @@ static void on_start(struct worker *worker)
         parts->error =
             x_strdup("redis.url is not of the form redis://[[user]:password@]host[:port][/database]");
     else if (load_scripts(parts)) {
+        struct feed_options feed = {.shared = app->feed,
+                                    .worker = worker,
+                                    .redis = runtime->redis,
+                                    .redis_url = config->redis_url,
+                                    .secret = app->services.seal_key,
+                                    .metrics = runtime->metrics,
+                                    .on_text = feed_socket_text,
+                                    .on_gone = feed_socket_gone,
+                                    .arg = runtime};
+        runtime->feed = feed_new(&feed);
+        runtime->news = update_news_new(worker, runtime->feed, runtime->pg, app->services.statements);
         parts->http = http_context_new(app->http, worker, runtime->metrics, dispatch, runtime);
         parts->guard = guard_new(worker->timers, http_context_h2o(parts->http), app->budget,
                                  (size_t)config->http_max_connections / app->count + 1);
@@ -125,6 +140,7 @@ static void on_start(struct worker *worker)
                                          .pg = parts->ingest_pg,
                                          .statements = app->services.statements,
                                          .metrics = runtime->metrics,
+                                         .feed = runtime->feed,
                                          .flush_interval = (uint64_t)config->ingest_flush_interval,
                                          .window = (uint64_t)config->telemetry_window,
                                          .devices = INGEST_DEVICES,
@@ -149,12 +165,14 @@ static void start_first(struct parts *parts, struct worker *worker)
 {
     struct app *app = parts->app;
     const struct config *config = app->config;
-    struct offers_options offers = {worker, parts->runtime.pg, app->services.statements, app->services.mqtt};
+    struct offers_options offers = {worker, parts->runtime.pg, app->services.statements, app->services.mqtt,
+                                    parts->runtime.news};
     struct upkeep_options upkeep = {.worker = worker,
                                     .pg = parts->ingest_pg,
                                     .statements = app->services.statements,
                                     .metrics = parts->runtime.metrics,
                                     .ingest = parts->ingest,
+                                    .feed = parts->runtime.feed,
                                     .mqtt = app->services.mqtt,
                                     .offline_after = (uint64_t)config->device_offline_after,
                                     .telemetry_days = (int)config->telemetry_keep_days,
@@ -195,6 +213,7 @@ void parts_drain(struct letter *letter, struct worker *worker)
     }
     if (parts->http == NULL)
         return;
+    feed_stop(parts->runtime.feed);
     http_context_shutdown(parts->http);
     guard_drain(parts->guard);
 }
@@ -264,9 +283,16 @@ static void end_waiting(struct parts *parts, struct worker *worker)
     pg_free(parts->ingest_pg);
     if (parts->sessions != NULL)
         session_feed_free(parts->sessions);
+    if (parts->runtime.feed != NULL)
+        feed_leave(parts->runtime.feed);
     if (redis != NULL)
         redis_free(redis);
     timers_run(worker->timers, 0); /* what those put off to the next turn */
+    if (parts->runtime.feed != NULL) {
+        update_news_free(parts->runtime.news);
+        feed_free(parts->runtime.feed);
+        parts->runtime.feed = NULL;
+    }
 }
 
 static void on_end(struct worker *worker)

@@ -58,6 +58,8 @@ struct entry {
     bool queued, handing; /* to the hook */
     unsigned owed;        /* what the hook has not yet taken */
     bool shown_online;    /* as committed */
+    bool changed;         /* with the last write: whether it is online */
+    int32_t owner;        /* account; 0: not known yet, -1: nobody's */
     uint64_t told;        /* print of the OTA block the hook took last */
     uint64_t told_at;     /* ms, monotonic */
 };

@@ -247,6 +247,7 @@ void ingest_free(struct ingest *ingest)
     ingest_write_free(ingest);
     ingest_changes_free(ingest);
     table_free(ingest->table);
+    buffer_free(&ingest->news);
     free(ingest);
 }
 

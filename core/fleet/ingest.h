@@ -12,6 +12,7 @@
  * All calls and hooks on the worker's thread. */
 #pragma once
 #include "base/metrics.h"
+#include "fleet/feed.h"
 #include "fleet/status.h"
 #include "io/mqtt.h"
 #include "io/pg.h"
@@ -35,25 +36,18 @@ struct ingest_change {
     } ota;
 };
 
-struct ingest_log {
-    int32_t device;
-    double at; /* Unix seconds */
-    const char *level, *message;
-};
-
 struct ingest_options {
     struct worker *worker;
     struct pg *pg; /* best one of its own with one connection: its writes hold up what is behind them */
     const struct pg_statements *statements;
     struct metrics *metrics;
+    struct feed *feed;               /* hears of status and logs; or NULL */
     uint64_t flush_interval, window; /* ms */
     size_t devices;                  /* most remembered at once */
     /* Each change once, one at a time per device and 256 at a time in all; answered by ingest_change_done(),
      * from within or later. An OTA block comes when it differs from the last one taken, and again each 30 s
      * while the device repeats it. NULL: nobody wants to know. */
     void (*on_change)(void *arg, struct ingest_change *change);
-    /* Each log line of a device that exists, once written. Valid during the call. NULL likewise. */
-    void (*on_log)(void *arg, const struct ingest_log *log);
     void *arg;
 };
 
@@ -68,8 +62,8 @@ void ingest_message(struct ingest *ingest, struct mqtt_message *message);
  * later. Frees it. */
 void ingest_change_done(struct ingest_change *change, bool ok);
 
-/* The sweep made this device offline: hands the change on. */
-void ingest_swept(struct ingest *ingest, int32_t device);
+/* The sweep made this device offline: hands the change on. `owner` 0: nobody. */
+void ingest_swept(struct ingest *ingest, int32_t device, int32_t owner);
 
 /* Writes at once whatever is left, open windows too; ingest_idle() says when nothing is left. */
 void ingest_stop(struct ingest *ingest);

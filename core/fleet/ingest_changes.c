@@ -129,8 +129,9 @@ void ingest_change_done(struct ingest_change *change, bool ok)
     ingest_changes_pump(ingest);
 }
 
-void ingest_swept(struct ingest *ingest, int32_t device)
+void ingest_swept(struct ingest *ingest, int32_t device, int32_t owner)
 {
+    ingest_news_swept(ingest, device, owner);
     if (ingest->options.on_change == NULL)
         return;
     struct handover *handover = x_new(struct handover);

@@ -188,9 +188,8 @@ static void on_logs_written(void *arg, const char *err, const PGresult *result)
     }
     for (; (done || give_up) && ingest->logs.sent > 0; ingest->logs.sent--) {
         const struct log_line *line = ingest->logs.first;
-        if (done && ingest->options.on_log != NULL && exists(result, line->device))
-            ingest->options.on_log(ingest->options.arg,
-                                   &(struct ingest_log){line->device, line->at, line->level, line->message});
+        if (done && exists(result, line->device))
+            ingest_news_log(ingest, line);
         drop_line(ingest);
     }
     ingest->logs.sent = 0;

@@ -41,6 +41,7 @@ struct ingest {
     uint64_t last_evicted; /* ms, monotonic */
     struct mqtt_message *parked, **last_parked;
     struct flatjson doc; /* the message being parsed */
+    struct buffer news;  /* the event being written */
 
     struct { /* ingest_write.c */
         struct pace pace;
@@ -102,6 +103,13 @@ void ingest_history_stop(struct ingest *ingest);
 bool ingest_history_idle(const struct ingest *ingest);
 bool ingest_log_room(const struct ingest *ingest);
 void ingest_log_add(struct ingest *ingest, int32_t device, double at, const struct status_log *log);
+
+/* ingest_news.c */
+bool ingest_news_wanted(const struct ingest *ingest);
+void ingest_news_status(struct ingest *ingest,
+                        struct entry *entry); /* before its write is noted as committed */
+void ingest_news_swept(struct ingest *ingest, int32_t device, int32_t owner);
+void ingest_news_log(struct ingest *ingest, const struct log_line *line);
 
 /* ingest_changes.c */
 void ingest_changes_free(struct ingest *ingest);

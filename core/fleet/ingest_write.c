@@ -51,7 +51,8 @@ static void put_telemetry(struct pg_array *column, const struct entry *entry)
     }
 }
 
-static void put_entry(struct pg_array *column, struct entry *entry)
+/* `watched`: the feed wants to know whose the device is. */
+static void put_entry(struct pg_array *column, struct entry *entry, bool watched)
 {
     bool will = entry_pending(entry, entry->will.seq);
     pg_array_int(&column[C_ID], entry->device);
@@ -73,7 +74,8 @@ static void put_entry(struct pg_array *column, struct entry *entry)
     put_cell(&column[C_CHIP], entry, &entry->chip);
     put_cell(&column[C_ELF], entry, &entry->elf_sha256);
     put_telemetry(&column[C_TELEMETRY], entry);
-    pg_array_bool(&column[C_WANTED], entry->owed != 0 || ingest_changes_ota_due(entry));
+    pg_array_bool(&column[C_WANTED],
+                  entry->owed != 0 || ingest_changes_ota_due(entry) || (watched && entry->owner == 0));
 }
 
 static int by_device(const void *a, const void *b)
@@ -107,7 +109,8 @@ void ingest_write_want(struct ingest *ingest, struct entry *entry)
     pace_want(ingest, &ingest->devices.pace);
 }
 
-/* One row: id, status and firmware_version where they are new, null where they are not; or "old" will. */
+/* One row: id, status and firmware_version where they are new, null where they are not; or "old" will; then
+ * owner and status. */
 static void on_row(struct ingest *ingest, const PGresult *result, int row)
 {
     struct entry *entry = table_find(ingest->table, (int32_t)atol(PQgetvalue(result, row, 0)));
@@ -118,10 +121,11 @@ static void on_row(struct ingest *ingest, const PGresult *result, int row)
     }
     if (entry == NULL)
         return;
-    if (!PQgetisnull(result, row, 1)) {
-        entry->shown_online = strcmp(PQgetvalue(result, row, 1), "online") == 0;
+    entry->owner = PQgetisnull(result, row, 4) ? -1 : (int32_t)atol(PQgetvalue(result, row, 4));
+    entry->shown_online = strcmp(PQgetvalue(result, row, 5), "online") == 0;
+    entry->changed = !PQgetisnull(result, row, 1);
+    if (entry->changed)
         owed |= INGEST_ONLINE;
-    }
     if (!PQgetisnull(result, row, 2))
         owed |= INGEST_VERSION;
     if (ingest_changes_ota_due(entry))
@@ -132,6 +136,7 @@ static void on_row(struct ingest *ingest, const PGresult *result, int row)
 static void on_committed(struct ingest *ingest, const PGresult *result)
 {
     double now = clock_unix();
+    bool watched = ingest_news_wanted(ingest);
     /* Rows first: what is due is judged by what was pending. */
     for (int row = 0; row < PQntuples(result); row++)
         on_row(ingest, result, row);
@@ -139,6 +144,8 @@ static void on_committed(struct ingest *ingest, const PGresult *result)
         struct entry *entry = ingest->devices.batch[i];
         if (entry->sent_at != 0)
             metrics_observe(ingest->lag, now > entry->sent_at ? now - entry->sent_at : 0);
+        if (watched)
+            ingest_news_status(ingest, entry);
         entry->committed = entry->sent;
     }
     ingest_changes_pump(ingest);
@@ -203,11 +210,12 @@ static void on_due(struct timer *timer)
     qsort(ingest->devices.batch, count, sizeof(struct entry *), by_device);
 
     const char *values[DEVICE_COLUMNS];
+    bool watched = ingest_news_wanted(ingest);
     for (int i = 0; i < DEVICE_COLUMNS; i++)
         pg_array_begin(&ingest->devices.column[i]);
     for (size_t i = 0; i < count; i++) {
         struct entry *entry = ingest->devices.batch[i];
-        put_entry(ingest->devices.column, entry);
+        put_entry(ingest->devices.column, entry, watched);
         entry->sent = entry->seq;
         entry->sent_at = entry->first_at;
         entry->first_at = 0;

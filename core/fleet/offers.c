@@ -52,6 +52,8 @@ static void on_marked(void *arg, const char *err, const PGresult *result)
     if (err == pg_failed)
         log_error("offers were not marked",
                   LOG_STR("error", PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY)));
+    for (int row = 0; err == NULL && offers->options.news != NULL && row < PQntuples(result); row++)
+        update_news_tell(offers->options.news, (int32_t)atol(PQgetvalue(result, row, 0)));
     finish(offers, err == NULL);
 }
 

@@ -5,6 +5,7 @@
  * Any number of instances may run it: publishing twice does no harm, and one that published something out of
  * date publishes the present state behind it. */
 #pragma once
+#include "fleet/update_news.h"
 #include "io/mqtt.h"
 #include "io/pg.h"
 
@@ -15,6 +16,7 @@ struct offers_options {
     struct pg *pg;
     const struct pg_statements *statements;
     struct mqtt *mqtt;
+    struct update_news *news; /* hears of updates that were offered; or NULL */
 };
 
 struct offers *offers_new(const struct offers_options *options);

@@ -8,6 +8,8 @@
 
 enum {
     COUNT_EVERY = 10000, /* ms */
+    COUNT_LOOK = 1000,
+    COUNT_PAUSE = 20, /* times what it took */
     PARTITIONS_EVERY = 3600000,
     PARTITIONS_RETRY = 1000,
     SWEEP_LEAST = 1000,
@@ -26,6 +28,7 @@ struct upkeep {
     struct task sweep, partitions, count;
     uint64_t sweep_every, deaf_until; /* ms */
     struct metrics_series *online, *offline;
+    uint64_t asked, count_due; /* ms: the count */
 };
 
 static void again(struct upkeep *upkeep, struct task *task, uint64_t after)
@@ -44,7 +47,8 @@ static void on_swept(void *arg, const char *err, const PGresult *result)
     }
     int count = PQntuples(result);
     for (int row = 0; row < count; row++)
-        ingest_swept(upkeep->options.ingest, (int32_t)atol(PQgetvalue(result, row, 0)));
+        ingest_swept(upkeep->options.ingest, (int32_t)atol(PQgetvalue(result, row, 0)),
+                     PQgetisnull(result, row, 1) ? 0 : (int32_t)atol(PQgetvalue(result, row, 1)));
     again(upkeep, &upkeep->sweep, count == SWEEP_ROWS ? 0 : upkeep->sweep_every);
 }
 
@@ -88,9 +92,25 @@ static void on_partitions_due(struct timer *timer)
         pg_query(upkeep->options.pg, upkeep->partitions.statement, 3, values, on_partitions, upkeep);
 }
 
+static const uint64_t counts_topic = FEED_TOPIC(FEED_FLEET, 1);
+
+static bool is_watched(const struct upkeep *upkeep)
+{
+    return upkeep->options.feed != NULL && feed_wanted(upkeep->options.feed, &counts_topic, 1);
+}
+
+static void tell_counts(struct upkeep *upkeep)
+{
+    char data[80];
+    int len = snprintf(data, sizeof(data), "{\"online\":%.0f,\"offline\":%.0f}", upkeep->online->value,
+                       upkeep->offline->value);
+    feed_publish(upkeep->options.feed, FEED_ON_STATUS, &counts_topic, 1, data, (size_t)len);
+}
+
 static void on_counted(void *arg, const char *err, const PGresult *result)
 {
     struct upkeep *upkeep = arg;
+    uint64_t now = clock_ms();
     upkeep->count.query = NULL;
     if (err == NULL) {
         upkeep->online->value = upkeep->offline->value = 0;
@@ -98,13 +118,23 @@ static void on_counted(void *arg, const char *err, const PGresult *result)
             bool online = strcmp(PQgetvalue(result, row, 0), "online") == 0;
             (online ? upkeep->online : upkeep->offline)->value = atof(PQgetvalue(result, row, 1));
         }
+        if (is_watched(upkeep))
+            tell_counts(upkeep);
     }
-    again(upkeep, &upkeep->count, COUNT_EVERY);
+    uint64_t pause = (now - upkeep->asked) * COUNT_PAUSE;
+    upkeep->count_due = now + COUNT_EVERY;
+    again(upkeep, &upkeep->count, pause < COUNT_LOOK ? COUNT_LOOK : pause);
 }
 
 static void on_count_due(struct timer *timer)
 {
     struct upkeep *upkeep = H2O_STRUCT_FROM_MEMBER(struct upkeep, count.timer, timer);
+    bool watched = is_watched(upkeep);
+    if (!watched && clock_ms() < upkeep->count_due) {
+        again(upkeep, &upkeep->count, COUNT_LOOK);
+        return;
+    }
+    upkeep->asked = clock_ms();
     upkeep->count.query = pg_query(upkeep->options.pg, upkeep->count.statement, 0, NULL, on_counted, upkeep);
 }
 

@@ -14,6 +14,7 @@ struct upkeep_options {
     const struct pg_statements *statements;
     struct metrics *metrics; /* otad_devices{status} */
     struct ingest *ingest;   /* whose hook hears of devices gone silent */
+    struct feed *feed;       /* hears of otad_devices each second while somebody listens; or NULL */
     const struct mqtt *mqtt;
     uint64_t offline_after; /* ms */
     int telemetry_days, log_days, decision_days;

@@ -12,6 +12,7 @@ enum {
     PING_INTERVAL = 1000,
     CONNECT_TIMEOUT = 2000,
     LAST_BACKOFF = 1000,
+    LISTENER_SILENCE = 4000,
     MOST_IN_FLIGHT = 4096
 };
 
@@ -38,6 +39,9 @@ struct redis {
     bool ready, closing, reading, writing;
     struct redis_command *head, **tail;
     size_t in_flight;
+    char *channels; /* NULL: it does not listen */
+    redis_message_cb on_message;
+    void *arg;
 };
 
 static void start_connect(struct redis *redis);
@@ -125,10 +129,33 @@ static void on_auth(redisAsyncContext *context, void *reply, void *arg)
     refuses(reply);
 }
 
+/* ["subscribe", channel, how many], ["message", channel, text] */
+static void on_pushed(redisAsyncContext *context, void *reply, void *arg)
+{
+    struct redis *redis = context->data;
+    const redisReply *pushed = reply;
+    redis->heard = clock_ms();
+    if (pushed == NULL || pushed->type != REDIS_REPLY_ARRAY || pushed->elements != 3)
+        return;
+    redisReply *const *part = pushed->element;
+    if (part[1]->type == REDIS_REPLY_STRING && part[2]->type == REDIS_REPLY_STRING && !redis->closing)
+        redis->on_message(redis->arg, part[1]->str, part[2]->str, part[2]->len);
+}
+
+static void subscribe(struct redis *redis)
+{
+    char *command = x_printf("SUBSCRIBE %s", redis->channels);
+    redis->heard = clock_ms();
+    redisAsyncCommand(redis->context, on_pushed, NULL, command);
+    free(command);
+}
+
 static void on_select(redisAsyncContext *context, void *reply, void *arg)
 {
     struct redis *redis = context->data;
     redis->ready = !refuses(reply);
+    if (redis->ready && redis->channels != NULL)
+        subscribe(redis);
     if (redis->ready)
         redis->backoff = 50;
 }
@@ -180,6 +207,7 @@ static void on_timer(struct timer *timer)
     if (redis->context == NULL) {
         start_connect(redis);
     } else if ((redis->head != NULL && now - redis->head->started > COMMAND_TIMEOUT) ||
+               (redis->channels != NULL && redis->ready && now - redis->heard > LISTENER_SILENCE) ||
                (!redis->ready && now - redis->connecting_since > CONNECT_TIMEOUT)) {
         redisAsyncContext *context = redis->context;
         bool connected = context->c.flags & REDIS_CONNECTED;
@@ -187,7 +215,8 @@ static void on_timer(struct timer *timer)
         if (!connected)
             went_down(redis, "no answer");
     } else {
-        if (redis->ready && redis->head == NULL && now - redis->heard >= PING_INTERVAL)
+        if (redis->ready && redis->channels == NULL && redis->head == NULL &&
+            now - redis->heard >= PING_INTERVAL)
             redis_command(redis, 1, &(const char *){"PING"}, &(size_t){4}, on_pong, NULL);
         timer_set(redis->worker->timers, timer, CHECK_INTERVAL);
     }
@@ -231,6 +260,7 @@ static void free_settings(struct redis *redis)
     free(redis->user);
     free(redis->password);
     free(redis->database);
+    free(redis->channels);
     free(redis);
 }
 
@@ -246,6 +276,18 @@ struct redis *redis_new(struct worker *worker, const char *url)
     redis->backoff = 50;
     redis->timer.fire = on_timer;
     timer_set(worker->timers, &redis->timer, 0);
+    return redis;
+}
+
+struct redis *redis_listen(struct worker *worker, const char *url, const char *channels,
+                           redis_message_cb on_message, void *arg)
+{
+    struct redis *redis = redis_new(worker, url);
+    if (redis == NULL)
+        return NULL;
+    redis->channels = x_strdup(channels);
+    redis->on_message = on_message;
+    redis->arg = arg;
     return redis;
 }
 

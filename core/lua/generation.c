@@ -103,6 +103,7 @@ struct generation *generation_new(struct runtime *runtime, struct bundle *bundle
     generation->refs = 1;
     generation->limit = (size_t)runtime->services->config->lua_memory;
     generation->status_handler = LUA_NOREF;
+    generation->feed_handler = LUA_NOREF;
     generation->L = lua_newstate(capped_alloc, generation);
     if (generation->L == NULL)
         abort();

@@ -41,6 +41,7 @@ struct generation {
     /* What the files returned; filled and dropped by the loader. */
     struct route_table *routes;
     int status_handler; /* scripts/topics/status.lua; LUA_NOREF: none */
+    int feed_handler;   /* scripts/topics/feed.lua; likewise */
     struct task *tasks;
     size_t task_count;
     void (*drop)(struct generation *generation);

@@ -22,7 +22,9 @@ static int load_file(lua_State *L)
     else if (strncmp(file->name, "tasks/", 6) == 0)
         tasks_add(generation, L, file);
     else if (strcmp(file->name, "topics/status") == 0)
-        tasks_set_status_handler(generation, L);
+        tasks_set_handler(&generation->status_handler, L, file);
+    else if (strcmp(file->name, "topics/feed") == 0)
+        tasks_set_handler(&generation->feed_handler, L, file);
     return 0;
 }
 

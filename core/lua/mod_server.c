@@ -120,7 +120,7 @@ static int metrics(lua_State *L)
 
 static void push_route(void *arg, const struct route *route)
 {
-    static const char *const who[] = {"anyone", "user", "operator"};
+    static const char *const who[] = {"anyone", "guest", "user", "operator"};
     lua_State *L = arg;
     lua_createtable(L, 0, 4);
     lua_pushstring(L, route->method);

@@ -8,6 +8,7 @@ void modules_open(lua_State *L)
     mod_config_open(L);
     mod_crypto_open(L);
     mod_db_open(L);
+    mod_events_open(L);
     mod_fail_open(L);
     mod_firmware_open(L);
     mod_json_open(L);

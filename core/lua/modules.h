@@ -12,6 +12,7 @@ void mod_blob_open(lua_State *L);
 void mod_config_open(lua_State *L);
 void mod_crypto_open(lua_State *L);
 void mod_db_open(lua_State *L);
+void mod_events_open(lua_State *L);
 void mod_firmware_open(lua_State *L);
 void mod_json_open(lua_State *L);
 void mod_log_open(lua_State *L);

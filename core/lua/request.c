@@ -2,6 +2,7 @@
 #include "base/mem.h"
 #include "lua/blob.h"
 #include "lua/fail.h"
+#include "lua/feed_socket.h"
 #include "lua/json.h"
 #include "lua/modules.h"
 #include "lua/query.h"
@@ -198,7 +199,7 @@ static void set_body(lua_State *L, int req, const struct request_arrival *arriva
 
 static void set_user(lua_State *L, int req, const struct jwt_claims *claims)
 {
-    lua_createtable(L, 0, 4);
+    lua_createtable(L, 0, 5);
     lua_pushinteger(L, claims->sub);
     lua_setfield(L, -2, "id");
     lua_pushstring(L, jwt_role_text(claims->role));
@@ -207,6 +208,8 @@ static void set_user(lua_State *L, int req, const struct jwt_claims *claims)
     lua_setfield(L, -2, "operator");
     lua_pushstring(L, claims->sid);
     lua_setfield(L, -2, "sid");
+    lua_pushinteger(L, claims->exp);
+    lua_setfield(L, -2, "expires");
     lua_setfield(L, req, "user");
 }
 
@@ -272,6 +275,10 @@ static int answer(lua_State *L, int status_code, lua_KContext context)
     if (!lua_isinteger(L, 1))
         return luaL_error(L, "a handler must return a status first, not %s", luaL_typename(L, 1));
     int status = (int)lua_tointeger(L, 1);
+    if (status == 101) {
+        feed_socket_open(L, 2);
+        return 0;
+    }
     if (status < 200 || status > 599)
         return luaL_error(L, "a handler returned the status %d", status);
     const struct blob_view *blob = blob_test(L, 2);
@@ -308,7 +315,7 @@ int request_run(lua_State *L)
     lua_createtable(L, 0, 6);
     lua_rawgetp(L, LUA_REGISTRYINDEX, &request_key);
     lua_setmetatable(L, 2);
-    if (route->who != ROUTE_ANYONE)
+    if (arrival->claims.sub != 0)
         set_user(L, 2, &arrival->claims);
     set_params(L, 2, arrival);
     if (route->check_query != LUA_NOREF || http_query(arrival->request).len != 0) {

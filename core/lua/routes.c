@@ -214,7 +214,7 @@ static void add_refusal(lua_State *L, struct route *route)
 
 static void add_route(struct route_table *table, const struct declaration *declaration)
 {
-    static const char *const roles[] = {"anyone", "user", "operator", NULL};
+    static const char *const roles[] = {"anyone", "guest", "user", "operator", NULL};
     static const char *const methods[] = {"GET", "POST", "PUT", "PATCH", "DELETE", NULL};
     lua_State *L = declaration->L;
 

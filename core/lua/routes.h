@@ -8,7 +8,7 @@
 
 enum { ROUTE_PARAMS = 4 };
 
-enum route_who { ROUTE_ANYONE, ROUTE_USER, ROUTE_OPERATOR };
+enum route_who { ROUTE_ANYONE, ROUTE_GUEST, ROUTE_USER, ROUTE_OPERATOR };
 enum route_body { ROUTE_NO_BODY, ROUTE_JSON, ROUTE_RAW, ROUTE_MULTIPART };
 
 struct route {

@@ -5,11 +5,13 @@
 #include "base/config.h"
 #include "base/metrics.h"
 #include "base/offload.h"
+#include "fleet/feed.h"
 #include "fleet/jwt.h"
 #include "fleet/jwt_cache.h"
 #include "fleet/ota_token.h"
 #include "fleet/revocations.h"
 #include "fleet/signing.h"
+#include "fleet/update_news.h"
 #include "io/mqtt.h"
 #include "io/pg.h"
 #include "io/redis.h"
@@ -61,6 +63,8 @@ struct runtime {
                              const char *const *values, const char **err);
     void *query_arg;
     struct redis *redis;
+    struct feed *feed; /* NULL: nobody listens */
+    struct update_news *news;
     struct metrics *metrics;
     struct revocations *revocations;
     bool revocations_known; /* the database has told which sessions ended, and tells of each that ends */

@@ -46,11 +46,11 @@ void tasks_add(struct generation *generation, lua_State *L, const struct bundle_
     generation->tasks[generation->task_count++] = task;
 }
 
-void tasks_set_status_handler(struct generation *generation, lua_State *L)
+void tasks_set_handler(int *handler, lua_State *L, const struct bundle_file *file)
 {
     if (!lua_isfunction(L, -1))
-        luaL_error(L, "scripts/topics/status.lua:1: must return a function");
-    generation->status_handler = luaL_ref(L, LUA_REGISTRYINDEX);
+        luaL_error(L, "%s:1: must return a function", file->path);
+    *handler = luaL_ref(L, LUA_REGISTRYINDEX);
 }
 
 /* Runs that failed in a row. Logged when it begins, when the error becomes another, and when it is over. */

@@ -5,7 +5,7 @@
 
 /* Take what a file returned, on top of the stack. Protected call only. */
 void tasks_add(struct generation *generation, lua_State *L, const struct bundle_file *file);
-void tasks_set_status_handler(struct generation *generation, lua_State *L);
+void tasks_set_handler(int *handler, lua_State *L, const struct bundle_file *file);
 
 /* Runs the tasks of the generation in force, each at its interval and never twice at once; one that failed,
  * as for a database that is not there yet, after 5 s where its interval is longer. One worker of the process

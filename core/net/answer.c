@@ -1,7 +1,10 @@
 /* Answers to requests: texts, JSON, problems, blobs. */
+#include "base/mem.h"
 #include "net/condition.h"
+#include "net/guard.h"
 #include "net/http_private.h"
 #include "net/range.h"
+#include <h2o/http1.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -250,9 +253,54 @@ void http_answer_blob(struct http_request *request, const struct http_header *he
         on_blob_proceed(&generator->super, req);
 }
 
+bool http_upgradable(const struct http_request *request, const char *protocol)
+{
+    const h2o_req_t *req = request->req;
+    return req != NULL && req->version < 0x200 && req->upgrade.base != NULL &&
+           h2o_lcstris(req->upgrade.base, req->upgrade.len, protocol, strlen(protocol));
+}
+
+struct upgrade {
+    http_upgrade_cb cb;
+    void *arg;
+};
+
+static void on_upgraded(void *data, h2o_socket_t *sock, size_t request_size)
+{
+    struct upgrade upgrade = *(struct upgrade *)data;
+    free(data);
+    if (sock != NULL)
+        h2o_buffer_consume(&sock->input, request_size);
+    upgrade.cb(upgrade.arg, sock);
+}
+
+static void on_too_late(void *data)
+{
+    on_upgraded(data, NULL, 0);
+}
+
+void http_upgrade(struct http_request *request, const char *protocol, const struct http_header *headers,
+                  size_t count, http_upgrade_cb cb, void *arg)
+{
+    struct worker *worker = request->context->worker;
+    struct upgrade *upgrade = x_new(struct upgrade);
+    *upgrade = (struct upgrade){cb, arg};
+    h2o_req_t *req = end_request(request, 101);
+    if (req == NULL) {
+        worker_defer(worker, on_too_late, upgrade);
+        return;
+    }
+    h2o_add_header(&req->pool, &req->res.headers, H2O_TOKEN_UPGRADE, NULL, protocol, strlen(protocol));
+    start_answer(req, request->id, 101, headers, count);
+    guard_upgraded(req);
+    h2o_http1_upgrade(req, NULL, 0, on_upgraded, upgrade);
+}
+
 const char *http_reason(int status)
 {
     switch (status) {
+    case 101:
+        return "Switching Protocols";
     case 200:
         return "OK";
     case 201:
@@ -287,6 +335,8 @@ const char *http_reason(int status)
         return "Range Not Satisfiable";
     case 417:
         return "Expectation Failed";
+    case 426:
+        return "Upgrade Required";
     case 422:
         return "Unprocessable Content";
     case 428:

@@ -208,6 +208,11 @@ h2o_iovec_t http_query(const struct http_request *request)
     return h2o_iovec_init(req->path.base + req->query_at + 1, req->path.len - req->query_at - 1);
 }
 
+h2o_iovec_t http_authority(const struct http_request *request)
+{
+    return request->req == NULL ? nothing : request->req->input.authority;
+}
+
 h2o_iovec_t http_body(const struct http_request *request)
 {
     return request->req == NULL ? nothing : request->req->entity;

@@ -35,8 +35,9 @@ void http_context_free(struct http_context *context);
 
 /* The request. Texts are good until it is answered or gone; NULL-based when there is none. */
 h2o_iovec_t http_method(const struct http_request *request);
-h2o_iovec_t http_path(const struct http_request *request);  /* decoded and without dots */
-h2o_iovec_t http_query(const struct http_request *request); /* as sent, without the ? */
+h2o_iovec_t http_path(const struct http_request *request);      /* decoded and without dots */
+h2o_iovec_t http_query(const struct http_request *request);     /* as sent, without the ? */
+h2o_iovec_t http_authority(const struct http_request *request); /* the host asked for, and its port */
 h2o_iovec_t http_body(const struct http_request *request);
 h2o_iovec_t http_header(const struct http_request *request, const char *lower_case_name);
 /* Of the client, as text: the peer's, or what proxies that are trusted say; empty when it is gone. */
@@ -78,5 +79,14 @@ struct http_validators {
 };
 void http_answer_blob(struct http_request *request, const struct http_header *headers, size_t count,
                       const struct http_validators *validators, const struct http_blob *blob);
+
+/* Whether the client asks for another protocol on this connection, which only HTTP/1.1 can do. */
+bool http_upgradable(const struct http_request *request, const char *protocol);
+/* Ends the request with 101, and HTTP on its connection: `cb` gets the socket, which is its own to close.
+ * What the client sent behind the request is in the socket's input. NULL: the client is gone. Never inline.
+ */
+typedef void (*http_upgrade_cb)(void *arg, h2o_socket_t *sock);
+void http_upgrade(struct http_request *request, const char *protocol, const struct http_header *headers,
+                  size_t count, http_upgrade_cb cb, void *arg);
 
 const char *http_reason(int status); /* "Not Found" */

@@ -87,20 +87,22 @@ void timer_cancel(struct timers *timers, struct timer *timer)
     }
 }
 
-uint64_t timers_run(struct timers *timers, uint64_t most)
+uint64_t timers_wait(const struct timers *timers, uint64_t most)
 {
     if (timers->count == 0)
         return most;
-    uint64_t now = clock_ms();
+    uint64_t at = timers->heap[0]->at, now = clock_ms();
+    uint64_t left = at > now ? at - now : 0;
+    return left < most ? left : most;
+}
+
+uint64_t timers_run(struct timers *timers, uint64_t most)
+{
+    uint64_t now = timers->count == 0 ? 0 : clock_ms();
     while (timers->count > 0 && timers->heap[0]->at <= now) {
         struct timer *due = timers->heap[0];
         timer_cancel(timers, due);
         due->fire(due);
     }
-    if (timers->count == 0)
-        return most;
-    uint64_t at = timers->heap[0]->at;
-    now = clock_ms(); /* what was fired took its time */
-    uint64_t left = at > now ? at - now : 0;
-    return left < most ? left : most;
+    return timers_wait(timers, most);
 }

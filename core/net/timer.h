@@ -23,3 +23,4 @@ void timer_set(struct timers *timers, struct timer *timer, uint64_t after_ms); /
 void timer_cancel(struct timers *timers, struct timer *timer);                 /* not set: nothing */
 /* Fires what is due; returns ms until the next (at most `most`). */
 uint64_t timers_run(struct timers *timers, uint64_t most);
+uint64_t timers_wait(const struct timers *timers, uint64_t most); /* the same, and fires nothing */

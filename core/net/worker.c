@@ -37,6 +37,11 @@ static void fail(int reason)
     abort();
 }
 
+void worker_settle(struct worker *worker)
+{
+    h2o_timeout__do_post_callback(worker->loop);
+}
+
 static void *run(void *arg)
 {
     struct worker *worker = arg;
@@ -49,8 +54,10 @@ static void *run(void *arg)
     worker->hooks->start(worker);
     while (!worker->stopping || !worker->hooks->stopped(worker)) {
         worker->hooks->turn(worker);
-        uint64_t wait = timers_run(worker->timers, worker->stopping ? 10 : LONGEST_WAIT);
+        timers_run(worker->timers, 0);
+        worker_settle(worker);
         worker->hooks->turn(worker); /* what timers gathered must not wait for the next event */
+        uint64_t wait = timers_wait(worker->timers, worker->stopping ? 10 : LONGEST_WAIT);
         if (h2o_evloop_run(worker->loop, (int32_t)wait) != 0 && errno != EINTR)
             fail(errno);
     }

@@ -54,6 +54,12 @@ void worker_post(struct worker *worker, struct letter *letter);
 /* Runs `call` with `arg` on this worker's next loop turn: for completions that must not run inline. */
 void worker_defer(struct worker *worker, void (*call)(void *arg), void *arg);
 
+/* Calls back for writes that were done at once. Whoever runs a loop himself does this between whatever may
+ * write and h2o_evloop_run(): libh2o assumes that all writes begin within the loop. One that was done at once
+ * and filled the socket's buffer would be polled for, called back for, and polled for still, and abort the
+ * process when the buffer drains. */
+void worker_settle(struct worker *worker);
+
 /* Wraps a foreign library's descriptor for reading and writing on the loop. The descriptor is dup()ed, so
  * the library may close its own; h2o_socket_close() ends the watch. */
 h2o_socket_t *worker_watch(struct worker *worker, int fd);

@@ -1,6 +1,7 @@
 -- One look at every rollout that is running or rolling back: what happened, whom to offer the firmware now, and whether
 -- its stage is over.
 
+local news = require "lib.rollout_news"
 local policy = require "lib.policy_source"
 local update = require "lib.update"
 
@@ -39,9 +40,10 @@ end
 local function drain(lease, statement, most, ...)
   local all, ends = 0, now() + TICK
   repeat
-    local n = db.one(statement, lease.fence, ...).n
-    all = all + n
-  until n < most or now() > ends or not keep(lease)
+    local part = db.one(statement, lease.fence, ...)
+    if part.updates then events.updates(part.updates) end
+    all = all + part.n
+  until part.n < most or now() > ends or not keep(lease)
   return all
 end
 
@@ -52,10 +54,7 @@ end
 
 -- Ends what aborted rollouts have under way.
 local function cancel(lease)
-  repeat
-    local n = db.one("rollouts_cancel", lease.fence, CANCELLED).n
-    if n > 0 then offers.poke() end
-  until n < CANCELLED or not keep(lease)
+  while update.end_aborted(lease.fence, CANCELLED) and keep(lease) do end
 end
 
 local function time_out(lease, rollout)
@@ -63,6 +62,7 @@ local function time_out(lease, rollout)
   for _ = 1, ROUNDS do
     local ended = db.all("rollout_time_out", lease.fence, rollout.id, plan.timeout or config["update.timeout"],
       plan.wait or config["update.offer_timeout"], BATCH)
+    events.updates(ended)
     if #ended > 0 then offers.poke() end
     if #ended < BATCH then return end
   end
@@ -254,9 +254,11 @@ local function offer(lease, rollout)
     table.sort(decisions, function(a, b) return a.device_id < b.device_id end)
     local left = plan.rate and credit - #offered or credit
     local written = db.one("rollout_apply", lease.fence, rollout.id, rollout.state, left, rollout.policy,
-      rollout.revision, json.array(decisions))
+      rollout.revision, json.array(decisions), events.wanted())
     if written.driven == 0 then return end
+    news.decided(written.decisions or {})
     if written.offered > 0 then
+      events.updates(written.updates)
       offers.poke()
       look(written.offered)
     end
@@ -276,8 +278,8 @@ local function enter(lease, rollout, reason)
 end
 
 local function decide(lease, rollout, answer, inputs, state)
-  db.run("rollout_decide", lease.fence, rollout.id, rollout.state, rollout.stage, answer.verdict, answer.reason,
-    answer.line, rollout.policy, rollout.revision, inputs, state, answer.file)
+  news.decided(db.all("rollout_decide", lease.fence, rollout.id, rollout.state, rollout.stage, answer.verdict, answer.reason,
+    answer.line, rollout.policy, rollout.revision, inputs, state, answer.file))
   if state == "aborted" then cancel(lease) end
 end
 
@@ -343,13 +345,16 @@ local function drive_all(lease)
   local failed
   fold(lease)
   cancel(lease)
-  for _, rollout in ipairs(db.all "rollouts_driven") do
+  local driven = db.all "rollouts_driven"
+  news.keep(driven)
+  for _, rollout in ipairs(driven) do
     if not keep(lease) then break end
     local ok, problem = pcall(run, lease, rollout)
     if not ok then
       failed = true
       log.error("rollout cannot go on", { rollout_id = rollout.id, error = tostring(problem) })
     end
+    news.stands(rollout.id, true)
   end
   return failed
 end

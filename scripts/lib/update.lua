@@ -85,8 +85,21 @@ function update.create(devices, image, rollout_id)
     }
   end
   local made, violation, constraint = db.all("updates_create", json.array(list))
-  if made and #made > 0 then offers.poke() end
+  if made and #made > 0 then
+    events.updates(made)
+    offers.poke()
+  end
   return made, violation, constraint
+end
+
+-- Ends updates that aborted rollouts have under way, `most` at once. fence: the driver's, or nil. Whether there may be more.
+function update.end_aborted(fence, most)
+  local ended = db.all("rollouts_cancel", fence, most)
+  if #ended > 0 then
+    events.updates(ended)
+    offers.poke()
+  end
+  return #ended == most
 end
 
 return update

@@ -131,7 +131,8 @@ local function upload(req)
     row = create(image, version, signature, key, about, req)
     if row then
       store(data) -- once more: a deletion may have taken it before there was this row
-      return 201, { firmware = shown(row) }
+      events.publish("firmware", { "fleet" }, { action = "uploaded", firmware = shown(row) })
+      return 201, { firmware = row }
     end
   end
   fail(503, "Others keep uploading and deleting this image. Try again later.")
@@ -176,6 +177,7 @@ local function delete(req)
       fail(503, "The image cannot be removed at the moment.")
     end
   end)
+  events.publish("firmware", { "fleet" }, { action = "deleted", firmware = { id = req.params.id } })
   return 204
 end
 

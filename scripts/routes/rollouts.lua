@@ -1,10 +1,12 @@
 -- Rollouts: make, watch, steer. What drives them is lib/rollout_driver; what decides is a policy.
 
 local explain = require "lib.explain_rollout"
+local news = require "lib.rollout_news"
 local page = require "lib.page"
 local policy = require "lib.policy_source"
 local rollout = require "lib.rollout"
 local target = require "lib.target"
+local update = require "lib.update"
 
 local MOST_PARAMS = 16384
 local ENLISTED = 5000 -- devices at once
@@ -50,6 +52,7 @@ local function create(req)
     tx.run("rollout_analyze")
     return made.id
   end)
+  news.stands(id)
   return 201, { rollout = rollout.shown(find(id)) }
 end
 
@@ -72,9 +75,7 @@ local BEING = { pause = "paused", resume = "resumed", abort = "aborted", rollbac
 
 local function cancel()
   for _ = 1, ROUNDS do
-    local n = db.one("rollouts_cancel", nil, CANCELLED).n
-    if n > 0 then offers.poke() end
-    if n < CANCELLED then return end
+    if not update.end_aborted(nil, CANCELLED) then return end
   end
 end
 
@@ -85,10 +86,13 @@ local function steer(verb, from, to, otherwise)
     handler = function(req)
       local row = find(req.params.id)
       local reason = req.body.reason or otherwise
-      if not db.one("rollout_steer", row.id, json.array(from), to, verb, reason, req.user.id) then
+      local decision = db.one("rollout_steer", row.id, json.array(from), to, verb, reason, req.user.id)
+      if not decision then
         fail(409, ("The rollout is %s: it cannot be %s."):format(find(row.id).state:gsub("_", " "), BEING[verb]))
       end
+      news.decided { decision }
       if to == "aborted" then cancel() end
+      news.stands(row.id)
       return 200, { rollout = rollout.shown(find(row.id)) }
     end,
   }

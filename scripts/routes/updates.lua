@@ -41,6 +41,7 @@ local function start(req)
   if update.runs(target, image) then
     local done = db.one("update_create_done", target.id, image.id, image.version, target.firmware_version)
     if not done then already() end
+    events.updates { done }
     return 200, { update = done }
   end
   local message = update.refusal(target, image)
@@ -63,6 +64,7 @@ local function cancel(req)
   device.must_be_visible(req)
   local ended = db.one("update_cancel", req.params.id, "cancelled on request")
   if not ended then fail(409, "No update of this device is under way.") end
+  events.updates { ended }
   offers.poke()
   return 200, { update = ended }
 end

@@ -1,4 +1,4 @@
--- Forgets what no longer matters: sessions that ended more than a day ago, failed logins and registrations outside their windows.
+-- Forgets what no longer matters: sessions that ended more than a day ago, tickets nobody came with, failed logins and registrations outside their windows.
 
 local DAY = 86400
 
@@ -6,6 +6,7 @@ return {
   every = "1h",
   run = function()
     db.run("sessions_forget", DAY)
+    db.run("tickets_forget")
     db.run("login_failures_forget", math.max(config["auth.failure_window"], config["auth.registration_window"]))
   end,
 }

@@ -11,6 +11,7 @@ local function time_out()
     for _, row in ipairs(ended) do
       log.info("update timed out", { update_id = row.id, device_id = row.device_id })
     end
+    events.updates(ended)
     if #ended > 0 then offers.poke() end
     if #ended < BATCH then return end
   end

@@ -14,7 +14,9 @@ return function(changes)
     end
   end
   if #reports == 0 then return end
-  for _, update in ipairs(db.all("updates_report", reports)) do
+  local moved = db.all("updates_report", reports)
+  events.updates(moved)
+  for _, update in ipairs(moved) do
     if update.ended then
       log.info("update ended", {
         update_id = update.id, device_id = update.device_id, state = update.state, reason = update.reason,

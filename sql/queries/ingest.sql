@@ -5,7 +5,8 @@
 -- fields that are new. Clocks that go wrong: nothing arrives later than now, and where what was written lies ahead (the
 -- clock has been set back since) it counts as no newer than what comes. Telemetry that has grown beyond reason is
 -- begun anew. Answers with the devices where users can see a change, and with those `wanted`: what became of them,
--- null where nothing did; and with 'old' those whose will belongs to another session than the device has.
+-- null where nothing did, whose they are and their status; and with 'old' those whose will belongs to another session
+-- than the device has.
 -- name: ingest_devices
 with n as (
   select m.id, case when m.at is not null then greatest(least(to_timestamp(m.at), now()), o.ahead) end as at, m.status,
@@ -45,14 +46,14 @@ with n as (
       case when n.will is not null and coalesce(d.session = n.will, true) then n.will_at end) end
   from n
   where d.id = n.id and (n.at is not null or coalesce(d.session = n.will, true))
-  returning d.id, d.status, n.was, d.firmware_version, n.had, n.wanted
+  returning d.id, d.status, n.was, d.firmware_version, n.had, n.wanted, d.user_id
 )
 select id, case when status <> was then status end,
-       case when firmware_version is distinct from had then firmware_version end, null
+       case when firmware_version is distinct from had then firmware_version end, null, user_id, status
 from written
 where wanted or status <> was or firmware_version is distinct from had
 union all
-select id, null, null, 'old' from n where will <> held;
+select id, null, null, 'old', null, null from n where will <> held;
 
 -- name: ingest_telemetry
 insert into telemetry (device_id, at, fields)
@@ -82,7 +83,7 @@ with due as (
 ), brought_back as (
   update devices d set last_seen = now() from due where d.id = due.id and due.ahead
 )
-update devices d set status = 'offline' from due where d.id = due.id and not due.ahead returning d.id;
+update devices d set status = 'offline' from due where d.id = due.id and not due.ahead returning d.id, d.user_id;
 
 -- name: ingest_partitions
 -- Days to keep: $1 of telemetry  $2 of logs  $3 of decisions

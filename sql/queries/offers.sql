@@ -6,7 +6,7 @@ where published_at is null and (payload = '' or not held)
 order by changed_at limit 500;
 
 -- What the broker has acknowledged ($3: it was an offer, not a clearing). A row that still is what was published
--- is marked, or deleted when it was a clearing; its update has been offered. One that another instance has
+-- is marked, or deleted when it was a clearing; its update has been offered, and is answered. One that another instance has
 -- replaced and published meanwhile is published again, for ours may have come after it; one that is gone is
 -- cleared again for the same reason. An update that somebody else holds (to cancel it, say) is left to them: they
 -- lock updates before offers.
@@ -32,7 +32,8 @@ with n as (
 )
 update updates u set state = 'offered', updated_at = now()
 where u.id in (select p.id from updates p join marked on p.id = marked.update_id
-               where p.state = 'pending' for update of p skip locked);
+               where p.state = 'pending' for update of p skip locked)
+returning u.id;
 
 -- A broker that was away may have lost what it retained.
 -- name: offers_again

@@ -344,9 +344,9 @@ order by m.ask_at, m.bucket;
 -- Writes what was decided on devices of rollout $2, all or nothing. $3: state in which the rollout must still be
 -- $4: credit left  $5: policy  $6: revision
 -- $7: [{device_id, verdict, reason, line, file, asleep (held because it is offline), again (seconds; holds), retry_after
---      (offers), device (its
---      JSON, as text), at (Unix seconds), update?: {id, action, firmware_id, version,
---      from_version, from_elf_sha256, payload, expires_at}}], sorted by device
+--      (offers), device (its JSON, as text), at (Unix seconds), update?: {id, action, firmware_id, version, from_version,
+--      from_elf_sha256, payload, expires_at}}], sorted by device
+-- $8: whether somebody wants to see the decisions that are kept, and the ids of the updates made
 with mine as (
   select from rollout_driver where fence = $1::bigint for share
 ), rollout as (
@@ -408,8 +408,12 @@ with mine as (
          case when f.device is not null
               then jsonb_build_object('device', f.device::jsonb, 'now', f.at, 'stage', rollout.stage) end
   from final f cross join rollout where not f.alike or f.verdict = 'offer'
+  returning id, at, rollout_id, device_id, verdict, reason, policy, revision, line, file
 )
-select (select count(*) from rollout)::int as driven, (select count(*) from made)::int as offered;
+select (select count(*) from rollout)::int as driven, (select count(*) from made)::int as offered,
+       case when $8::boolean then (select jsonb_agg(to_jsonb(kept) || jsonb_build_object(
+         'at', replace(to_jsonb(kept.at)#>>'{}', '+00:00', 'Z'))) from kept) end as decisions,
+       case when $8::boolean then (select jsonb_agg(id) from made) else '[]' end as updates;
 
 -- name: rollout_enter_stage
 -- Rollout $2 goes from stage $3 (an index; -1: it begins) to the next, which has share $4. $5: reason
@@ -466,7 +470,8 @@ with mine as (
   from same where r.id = same.id
 )
 insert into decisions (rollout_id, verdict, reason, policy, revision, line, file, inputs)
-select id, $5::text, $6::text, $8::text, $9::text, $7::int, $12::text, $10::jsonb from same where not alike or $5::text <> 'hold';
+select id, $5::text, $6::text, $8::text, $9::text, $7::int, $12::text, $10::jsonb from same where not alike or $5::text <> 'hold'
+returning id, at, rollout_id, device_id, verdict, reason, policy, revision, line, file;
 
 -- name: rollout_time_out
 -- Ends updates of rollout $2: taken and silent for $3 seconds, or never taken for $4 seconds, or for $3 by a device that
@@ -503,8 +508,8 @@ with mine as (
 select id, device_id from ended;
 
 -- name: rollouts_cancel
--- Ends updates that aborted rollouts have under way, $2 at once. Answers with how many there were. $1: null for the one
--- who aborts, so that an answer finds the first ended already
+-- Ends updates that aborted rollouts have under way, $2 at once, and answers with them. $1: null for the one who aborts,
+-- so that an answer finds the first ended already
 with mine as (
   select from rollout_driver where fence = $1::bigint or $1::bigint is null for share
 ), due as materialized ( -- in the order of an index, for there may be more that have ended
@@ -512,7 +517,7 @@ with mine as (
     (select id from updates
      where rollout_id = r.id and state in ('pending', 'offered', 'downloading', 'installing')
      order by updated_at limit $2::int for update skip locked) u
-  where r.state = 'aborted' and r.updated_at > now() - interval '1 day' and exists (select from mine)
+  where r.state = 'aborted' and r.updated_at > now() - interval '30 days' and exists (select from mine)
   limit $2::int
 ), ended as (
   update updates u
@@ -527,11 +532,12 @@ with mine as (
   set update_id = null, payload = '', expires_at = null, changed_at = now(), published_at = null
   from held where o.device_id = held.device_id
 )
-select count(*)::int as n from ended;
+select id from ended;
 
 -- name: rollout_turn_back
 -- Begins the rollback of rollout $2, which was decided, with its next $3 devices: ends what is under way, and lets those
--- that run the new image wait for their turn. Answers with how many there were: fewer, and it has begun for all.
+-- that run the new image wait for their turn. Answers with how many there were (fewer, and it has begun for all) and the
+-- updates that it ended.
 with mine as (
   select from rollout_driver where fence = $1::bigint for share
 ), rollout as (
@@ -575,7 +581,7 @@ with mine as (
   from part join devices d on d.id = part.device_id, rollout left join firmware f on f.id = rollout.firmware_id
   where m.rollout_id = $2::int and m.device_id = part.device_id and m.state <> 'excluded'
 )
-select count(*)::int as n from part;
+select (select count(*) from part)::int as n, (select jsonb_agg(id) from ended) as updates;
 
 -- name: rollout_previous read
 -- Where devices $2 of rollout $1 are to go back to: the image that each ran before, where it is known.

@@ -77,7 +77,8 @@ select reason, count(*)::int as count from rollout_devices
 where rollout_id = $1::int and state = 'excluded' group by reason order by count(*) desc, reason limit 100;
 
 -- name: rollout_steer
--- A person's word on rollout $1. $2: states it may come from  $3: new state  $4: verdict  $5: reason  $6: account
+-- A person's word on rollout $1, kept as a decision, which it answers with. $2: states it may come from  $3: new state
+-- $4: verdict  $5: reason  $6: account
 with moved as (
   update rollouts set state = $3::text, reason = $5::text, updated_at = now(), verdict = null, verdict_count = 0,
                       credited_at = now(), resumed_at = case when $4::text = 'resume' then now() else resumed_at end,
@@ -89,8 +90,9 @@ with moved as (
   insert into decisions (rollout_id, verdict, reason, policy, revision, inputs)
   select moved.id, $4::text, $5::text, policy, revision, jsonb_build_object('by', u.email)
   from moved join users u on u.id = $6::int
+  returning id, at, rollout_id, device_id, verdict, reason, policy, revision, line, file
 )
-select id from moved;
+select * from kept;
 
 -- name: rollout_updates read
 -- Updates of rollout $1. $2: before this id  $3: how many  $4: state or null

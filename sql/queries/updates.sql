@@ -95,6 +95,15 @@ select id, device_id, firmware_id, rollout_id, version, from_version, state, pro
 from updates where device_id = $1::int and id < $2::int
 order by id desc limit $3::int;
 
+-- name: updates_told read
+-- What the live feed tells of updates $1 (core/fleet/update_news.h): device, owner, rollout, and the update as JSON.
+select u.device_id, d.user_id, u.rollout_id, json_build_object(
+    'id', u.id, 'device_id', u.device_id, 'firmware_id', u.firmware_id, 'rollout_id', u.rollout_id, 'version', u.version,
+    'from_version', u.from_version, 'state', u.state, 'progress', u.progress, 'reason', u.reason,
+    'created_at', replace(to_jsonb(u.created_at)#>>'{}', '+00:00', 'Z'),
+    'updated_at', replace(to_jsonb(u.updated_at)#>>'{}', '+00:00', 'Z'))::text
+from updates u join devices d on d.id = u.device_id where u.id = any ($1::int[]) order by u.id;
+
 -- name: update_offer read
 -- How the offer of a device stands.
 select expires_at, held from offers where device_id = $1::int and payload <> '';

@@ -454,7 +454,7 @@ FENCED = {
     "rollout_fold_reports": ("100", "insert into rollout_reports (rollout_id, update_id) values (R, 0);"),
     "rollout_fold_devices": ("100", "insert into devices_changed (device_id) select device_id from rollout_devices limit 1;"),
     "rollout_watch": ("R, 60", ""),
-    "rollout_apply": ("R, 'running', 1.5, 'P', 'new', '[]'", ""),
+    "rollout_apply": ("R, 'running', 1.5, 'P', 'new', '[]', true", ""),
     "rollout_enter_stage": ("R, 0, 1, 'as a test asked'", ""),
     "rollout_decide": ("R, 'running', 0, 'pause', 'as a test asked', 1, 'P', 'new', '{}', 'paused', null", ""),
     "rollout_time_out": ("R, 0, 0, 10", "insert into updates (device_id, rollout_id, version, created_at) select min(device_id), "

@@ -177,7 +177,7 @@ def test_what_can_be_watched(services, serve):
     assert 'kind="status"' in text and 'otad_script_reloads_total{result="ok"}' in text
     for label in re.findall(r"(\w+)=\"", text):
         assert label in ("route", "method", "code", "kind", "reason", "status", "state", "result", "statement", "worker",
-                         "le"), label
+                         "event", "le"), label
 
 
 # The process

@@ -33,10 +33,11 @@ static inline void loop_turn(struct worker *worker, void (*turn)(void *arg), voi
 {
     if (turn != NULL)
         turn(arg);
-    uint64_t wait = timers_run(worker->timers, most);
+    timers_run(worker->timers, 0);
+    worker_settle(worker);
     if (turn != NULL)
         turn(arg);
-    h2o_evloop_run(worker->loop, (int32_t)wait);
+    h2o_evloop_run(worker->loop, (int32_t)timers_wait(worker->timers, most));
 }
 
 /* Runs until `*flag` is at least `least`; false: not within `most` ms of an idle machine; a busy one gets

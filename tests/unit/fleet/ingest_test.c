@@ -18,8 +18,8 @@
  * tests/api's. */
 static const char sql[] =
     "-- name: ingest_devices\n"
-    "select id, null, case when chip is not null then version end, null from unnest($1::int[], $2::float8[], "
-    "$3::text[], $4::text[], $5::text[],\n"
+    "select id, null, case when chip is not null then version end, null, null, "
+    "'offline' from unnest($1::int[], $2::float8[], $3::text[], $4::text[], $5::text[],\n"
     "  $6::float8[], $7::text[], $8::text[], $9::text[], $10::jsonb[], $11::bool[])\n"
     "  as n (id, at, status, session, will, will_at, version, chip, elf, telemetry, wanted)\n"
     "  where chip is not null or wanted;\n"

@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -192,12 +193,83 @@ static void test_defer_and_watch(void **state)
     assert_true(desk.turns >= 2);
 }
 
+/* -- a write outside the loop, done at once, that leaves no room behind it ------------------------------- */
+
+enum { CROWD = 96 * 1024 };
+
+struct crowd {
+    struct letter letter; /* first */
+    struct worker *worker;
+    h2o_socket_t *sock;
+    struct timer timer;
+    int peer;
+    char bytes[CROWD];
+};
+
+static void on_nothing(h2o_socket_t *sock, const char *err)
+{
+}
+
+static void on_drain(struct timer *timer)
+{
+    struct crowd *crowd = H2O_STRUCT_FROM_MEMBER(struct crowd, timer, timer);
+    while (read(crowd->peer, crowd->bytes, sizeof(crowd->bytes)) > 0)
+        ;
+    h2o_evloop_run(crowd->worker->loop, 0); /* there it was polled for still, and aborted */
+    h2o_socket_close(crowd->sock);
+    close(crowd->peer);
+    ((struct desk *)crowd->worker->parts)->delivered++;
+}
+
+static void on_crowd_written(h2o_socket_t *sock, const char *err)
+{
+    struct crowd *crowd = sock->data;
+    assert_null(err);
+    crowd->timer.fire = on_drain;
+    timer_set(crowd->worker->timers, &crowd->timer, 50);
+}
+
+static void on_crowd_due(void *arg)
+{
+    struct crowd *crowd = arg;
+    h2o_socket_read_start(crowd->sock, on_nothing);
+    h2o_socket_write(crowd->sock, &(h2o_iovec_t){crowd->bytes, sizeof(crowd->bytes)}, 1, on_crowd_written);
+}
+
+static void on_crowd(struct letter *letter, struct worker *worker)
+{
+    struct crowd *crowd = (struct crowd *)letter;
+    int pair[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
+    setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &(int){CROWD},
+               sizeof(int)); /* is doubled; writable: a quarter */
+    crowd->sock = h2o_evloop_socket_create(worker->loop, pair[0], 0);
+    crowd->sock->data = crowd;
+    crowd->peer = pair[1];
+    worker_defer(worker, on_crowd_due, crowd);
+}
+
+static void test_a_write_of_a_timer_that_fills_the_buffer(void **state)
+{
+    struct desk desk = {.wanted = 1};
+    struct worker *worker = worker_new(0, &desk, &hooks);
+    struct crowd *crowd = calloc(1, sizeof(*crowd));
+    crowd->letter.deliver = on_crowd;
+    crowd->worker = worker;
+    worker_start(worker);
+    worker_post(worker, &crowd->letter);
+    worker_stop(worker);
+    worker_join(worker);
+    free(crowd);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_letters_arrive_once_in_order),
         cmocka_unit_test(test_one_letter_to_and_fro),
         cmocka_unit_test(test_defer_and_watch),
+        cmocka_unit_test(test_a_write_of_a_timer_that_fills_the_buffer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
