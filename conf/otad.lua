@@ -75,6 +75,8 @@ return {
     offer_timeout = "7d",   -- an offer waits this long for its device
   },
 
+  policies = { save = true }, -- those put in force over HTTP are written to scripts/policies, too
+
   telemetry = { keep_days = 30 },
   logs = { keep_days = 30 },
   decisions = { keep_days = 90 }, -- of policies, on rollouts: what `explain` and `replay` know

@@ -105,6 +105,8 @@ static const struct config_key keys[] = {
         NULL),
     KEY("update.offer_timeout", CONFIG_DURATION, update_offer_timeout, "7d",
         "time an offer may wait for its device", NULL),
+    KEY("policies.save", CONFIG_BOOL, policies_save, "true",
+        "policies put in force over HTTP are written to scripts/policies, too", NULL),
     KEY("feed.max_connections", CONFIG_INT, feed_max_connections, "2048",
         "WebSockets open at once; they count in http.max_connections, too", NULL),
     KEY("feed.max_per_account", CONFIG_INT, feed_max_per_account, "100", "of them, of one account", NULL),

@@ -44,6 +44,7 @@ struct config {
     int64_t firmware_max_size;
 
     int64_t device_offline_after;
+    bool policies_save;
     int64_t update_offer_ttl, update_timeout, update_offer_timeout;
     int64_t feed_max_connections, feed_max_per_account, feed_memory;
     int64_t ingest_flush_interval, telemetry_window, telemetry_keep_days, logs_keep_days, decisions_keep_days;

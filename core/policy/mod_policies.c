@@ -3,6 +3,7 @@
 #include "lua/json.h"
 #include "lua/modules.h"
 #include "lua/work.h"
+#include "policy/mod_save.h"
 #include "policy/mod_simulate.h"
 #include "policy/shelf.h"
 #include <sodium.h>
@@ -338,5 +339,6 @@ void mod_policies_open(lua_State *L)
                                          {"advance", advance}, {"files", files}, {NULL, NULL}};
     luaL_newlib(L, functions);
     mod_simulate_add(L);
+    mod_save_add(L);
     lua_setglobal(L, "policies");
 }

@@ -86,9 +86,21 @@ local function get(req)
   return tell(find(req.params.name))
 end
 
+-- Writes what is in force to the policy's file. What another puts in force meanwhile, it may write before: looked at again.
+local function save(row)
+  if not config["policies.save"] then return end
+  repeat
+    local saved = row.revision
+    local ok, problem = policies.save(row.name, row.source, row.age)
+    if not ok then return log.warn("policy not saved", { policy = row.name, problem = problem }) end
+    row = db.one("policy_active", row.name)
+  until row.revision == saved
+end
+
 -- What the request itself put in force, be there a newer one by now.
 local function brought(name, revision, status)
   local row = find(name)
+  save(row)
   if row.revision ~= revision then
     row = db.one("policy_revision", name, revision)
     row.updated_at = row.created_at
@@ -98,8 +110,8 @@ end
 
 local function put(req)
   local name = req.params.name
-  if not name:find("^[a-z][a-z0-9_]*$") or #name > 32 then
-    fail(422, "A policy's name has 1 to 32 characters of a-z, 0-9 and _, and begins with a letter.")
+  if not name:find("^[a-z][a-z0-9_]*$") or #name > 32 or name:find("_test$") then -- a file that ends so has its tests
+    fail(422, "A policy's name has 1 to 32 characters of a-z, 0-9 and _, begins with a letter, and does not end in _test.")
   end
   local row, revision = db.one("policy_active", name), crypto.sha256(req.body.source)
   if req.header("if-none-match") then

@@ -1,7 +1,8 @@
 -- Policies and their revisions. What is in force is one row of `policies`; changing it is compare-and-set.
 
 -- name: policy_active read
-select p.name, p.revision, r.source, r.author, r.message, r.parent, r.created_at, p.updated_at, p.note
+select p.name, p.revision, r.source, r.author, r.message, r.parent, r.created_at, p.updated_at, p.note,
+       extract(epoch from now() - p.updated_at)::float8 as age
 from policies p join policy_revisions r on r.policy = p.name and r.revision = p.revision
 where p.name = $1::text;
 

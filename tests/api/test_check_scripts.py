@@ -89,7 +89,7 @@ return {
 """)
     done = run("test", directory, code=1).stdout
     assert 'scripts/policies/canary_test.lua:6: a weak battery: expected "offer", got "hold"' in done
-    assert done.endswith("scripts/policies/canary.lua: 3 of 6 lines ran\n1 passed, 1 failed\n")
+    assert done.endswith("scripts/policies/canary.lua: 3 of 7 lines ran\n1 passed, 1 failed\n")
 
 
 def test_coverage_names_lines(scripts):
@@ -98,12 +98,12 @@ local canary = policy "canary"
 return { asks = function() equal(canary.advance {}, "hold") end }
 """, policies__other="return {}")
     done = run("test", "--coverage", directory).stdout
-    assert "scripts/policies/canary.lua: 4 of 6 lines ran, not 15-16\n" in done
+    assert "scripts/policies/canary.lua: 5 of 7 lines ran, not 15-16\n" in done
     assert "scripts/policies/other.lua: 0 of 1 lines ran, not 1\n" in done
     answer = json.loads(run("test", "--json", directory).stdout)
     assert (answer["passed"], answer["failed"], answer["problems"]) == (1, 0, [])
     assert answer["coverage"] == [
-        {"file": "scripts/policies/canary.lua", "lines": 6, "ran": 4, "not_run": [15, 16]},
+        {"file": "scripts/policies/canary.lua", "lines": 7, "ran": 5, "not_run": [15, 16]},
         {"file": "scripts/policies/other.lua", "lines": 1, "ran": 0, "not_run": [1]}]
 
 

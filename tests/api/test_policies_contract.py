@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from answers import problem
+from devices import wait_for
 from test_rollouts import new_policy
 
 POLICY = ["name", "revision", "source", "author", "message", "parent", "created_at", "updated_at", "note", "declaration",
@@ -81,7 +82,7 @@ def test_names_of_nothing(operator, odd):
     problem(operator.client.post(f"/policies/{odd}/replay", json={}), 404)
 
 
-@pytest.mark.parametrize("odd", ["Canary", "1st", "_x", "a-b", "a.b", "a" * 33, "%C3%A4", "a b", "a%27"])
+@pytest.mark.parametrize("odd", ["Canary", "1st", "_x", "a-b", "a.b", "a_test", "a" * 33, "%C3%A4", "a b", "a%27"])
 def test_names_that_no_policy_gets(operator, odd):
     answer = operator.client.put(f"/policies/{odd}", json={"source": "return {}"})
     assert "name has 1 to 32 characters" in problem(answer, 422)["detail"]
@@ -99,6 +100,31 @@ def test_who_makes_it_first(operator):
     answer = put(operator, policy, "return { }")
     assert problem(answer, 412)["revision"] == sha256("return {}")
     assert answer.headers["etag"] == f'"{sha256("return {}")}"'
+
+
+def test_what_is_in_force_is_in_its_file(otad, operator):
+    policy = name()
+    file = otad.scripts / f"policies/{policy}.lua"
+    assert put(operator, policy, "return {}").status_code == 201
+    assert file.read_text() == "return {}" and file.stat().st_mode & 0o777 == 0o644
+    file.chmod(0o640)
+    assert put(operator, policy, "return { }", match=sha256("return {}")).status_code == 200
+    assert file.read_text() == "return { }" and file.stat().st_mode & 0o777 == 0o640
+    assert "otad simulate" not in otad.cli("simulate", policy, "--devices", "10").stderr
+    answer = operator.client.post(f"/policies/{policy}/rollback", headers={"If-Match": sha256("return { }")})
+    assert answer.status_code == 200 and file.read_text() == "return {}"
+    assert {one["author"] for one in operator.client.get(f"/policies/{policy}/revisions").json()["items"]} == {operator.email}
+    assert not [*file.parent.glob(".*")]
+
+
+def test_a_file_that_cannot_be_written_keeps_nothing_from_being_in_force(otad, operator):
+    policy = name()
+    (otad.scripts / f"policies/{policy}.lua/in_the_way").mkdir(parents=True)
+    assert put(operator, policy, "return {}").status_code == 201
+    assert get(operator, policy)["source"] == "return {}"
+    wait_for(lambda: [line for line in otad.log_tail(500).splitlines() if policy in line and "policy not saved" in line
+                      and "Is a directory" in line])
+    assert not [*(otad.scripts / "policies").glob(".*")]
 
 
 @pytest.mark.parametrize("form, status", [

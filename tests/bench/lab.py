@@ -250,7 +250,7 @@ class OtadServices(Services):
         self.ports = {name: free_port() for name in names}
         self.var = lab.dir / "var"
         self.env = os.environ | {f"OTAD_{name}_PORT": str(port) for name, port in self.ports.items()} | {
-            "OTAD_VAR": str(self.var), "OTAD_BUILD": str(lab.build), "OTAD_AUTH_ACCESS_TTL": "24h",
+            "OTAD_VAR": str(self.var), "OTAD_BUILD": str(lab.build), "OTAD_AUTH_ACCESS_TTL": "24h", "OTAD_POLICIES_SAVE": "false",
             "OTAD_DEVICE_OFFLINE_AFTER": "24h"}
         for name in ("PORT", "DATABASE_URL", "REDIS_URL", "MQTT_URL", "OTAD_PUBLIC_URL"):
             self.env.pop(name, None)

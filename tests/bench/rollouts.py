@@ -54,7 +54,7 @@ class Rollouts:
         """(rollout's id, seconds that POST /rollouts took)"""
         self.made += 1
         name = f"{name}_{self.made}"
-        call(f"{self.url}/policies/{name}", "PUT", 200, token=self.token(), body={"source": source})
+        call(f"{self.url}/policies/{name}", "PUT", 201, token=self.token(), body={"source": source})
         began = time.monotonic()
         made = call(f"{self.url}/rollouts", "POST", 201, token=self.token(), body={
             "name": name, "firmware_id": self.firmware, "policy": name})["rollout"]

@@ -47,6 +47,7 @@ class System:
     def __init__(self, **settings):
         """settings: further environment, such as OTAD_DEVICE_OFFLINE_AFTER="3s"."""
         self.var = pathlib.Path(tempfile.mkdtemp(prefix="otad-test-"))
+        self.scripts = shutil.copytree(ROOT / "scripts", self.var / "scripts")  # otad writes policies there
         ports = dict(zip(PORTS, free_ports(len(PORTS))))
         self.http_port, self.https_port = ports["HTTP"], ports["HTTPS"]
         self.mqtt_port, self.mqtts_port, self.ws_port = ports["MQTT"], ports["MQTTS"], ports["MQTT_WS"]
@@ -59,7 +60,7 @@ class System:
         self.log_path = self.var / "log/otad.log"
         self.environ = {k: v for k, v in os.environ.items() if not FOREIGN.match(k)}
         self.environ.update({f"OTAD_{name}_PORT": str(port) for name, port in ports.items()})
-        self.environ.update(OTAD_VAR=str(self.var), OTAD_MOSQUITTO_PRELOAD=preload_for_plugin())
+        self.environ.update(OTAD_VAR=str(self.var), OTAD_SCRIPTS=str(self.scripts), OTAD_MOSQUITTO_PRELOAD=preload_for_plugin())
         self.environ.update({"OTAD_AUTH_MAX_REGISTRATIONS": "100000"} | settings)  # all accounts of tests are ours
 
     def up(self, *arguments, timeout=150):
