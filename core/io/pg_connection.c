@@ -387,8 +387,8 @@ static void ignore_notice(void *arg, const PGresult *result)
 static void start_connect(struct pg_connection *connection)
 {
     char session[208];
-    /* A process that is stopped within a transaction would keep what it locked for itself. JIT: compiling takes
-     * longer than any of our statements may. */
+    /* A process that is stopped within a transaction would keep what it locked for itself. JIT: compiling
+     * takes longer than any of our statements may. */
     snprintf(session, sizeof(session),
              "-c statement_timeout=%llu -c idle_in_transaction_session_timeout=%llu -c timezone=UTC -c "
              "datestyle=ISO -c jit=off",

@@ -408,11 +408,11 @@ def test_sighup_keeps_sessions_and_lets_nobody_in(broker, connect, device):
 
 def test_offers_survive_a_kill(broker, device, server):
     number = broker.register()
-    server.publish(f"device/{number}/ota", "offer", retain=True)
+    server.publish(f"device/{number}/ota", f"offer {number}", retain=True)
     saved = broker.mosquitto.directory / "data/mosquitto.db"
-    wait_until(lambda: saved.exists() and b"offer" in saved.read_bytes(), what="it is saved, every two seconds")
+    wait_until(lambda: saved.exists() and b"offer %d" % number in saved.read_bytes(), what="it is saved, every two seconds")
     broker.mosquitto.kill()
     broker.mosquitto.start()
     client = device(number)
     client.subscribe(f"device/{number}/ota")
-    assert client.receive() == (f"device/{number}/ota", "offer")
+    assert client.receive() == (f"device/{number}/ota", f"offer {number}")

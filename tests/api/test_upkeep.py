@@ -128,7 +128,7 @@ def test_history_is_kept_as_long_as_configured(system):
                 f"where inhparent = '{table}'::regclass and right(inhrelid::regclass::text, 8) < "
                 f"to_char(current_date - 10, 'YYYYMMDD') order by 1").split() == [str(age) for age in kept], 20)
     finally:
-        assert instance.stop() == 0
+        instance.end()
 
 
 def test_the_brokers_account_may_stand_in_its_url(system, tmp_path):
@@ -140,7 +140,7 @@ def test_the_brokers_account_may_stand_in_its_url(system, tmp_path):
     instance = Instance(system, OTAD_MQTT_USERNAME="nobody", OTAD_MQTT_PASSWORD_FILE=str(wrong),
                         MQTT_URL=f"mqtt://ot%61d:{escaped}@127.0.0.1:{system.mqtt_port}")
     assert instance.ready()  # the broker, too
-    assert instance.stop() == 0
+    instance.end()
 
 
 def test_an_end_with_statements_under_way(system, account):
@@ -170,6 +170,6 @@ def test_an_end_in_the_midst_of_a_reload(system):
             instance.process.send_signal(signal.SIGHUP)
         time.sleep(pause)
         began = time.monotonic()
-        assert instance.stop() == 0
+        instance.end()
         assert time.monotonic() - began < 20  # it waits for the reload, and not for 30 s
     assert system.complaints() == []
