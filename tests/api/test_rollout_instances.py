@@ -167,7 +167,7 @@ def sound(system, fleet, rollout_id, concurrency, per_minute=None):
 
 
 def completes(operator, it, timeout=40):
-    return wait_for(lambda: (lambda r: r if r["state"] == "completed" else None)(rollout(operator, it)), timeout)
+    return wait_for(lambda: (lambda r: r if r.get("state") == "completed" else None)(rollout(operator, it)), timeout)
 
 
 def test_another_takes_over_from_one_that_was_killed(system, all_three, operator, fleet):
