@@ -1,42 +1,35 @@
 #include "policy/policy.h"
 #include "base/mem.h"
+#include "policy/bounds.h"
 #include "policy/confine.h"
 #include "policy/declare.h"
+#include "policy/pristine.h"
 #include "policy/values.h"
 #include "policy/verdict.h"
 #include <lauxlib.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-enum {
-    LOOK_EVERY = 1000,        /* instructions between looks at the clock */
-    GARBAGE = 2 * 1024 * 1024 /* bytes left lying between calls */
-};
+enum { GARBAGE = 2 * 1024 * 1024 /* bytes left lying between calls */ };
 
-/* Registry keys: the file's function; those of the library, by name; what it returned in this call; the
- * metatable of ctx. */
-static const char chunk_key, libraries_key, loaded_key, ctx_key;
+/* Registry keys: the file's function; those of the library, by name; what they returned in this run of the
+ * file; the metatable of ctx; admit and advance, and what they hold on to (policy/pristine). */
+static const char chunk_key, libraries_key, loaded_key, ctx_key, admit_key, advance_key, held_key;
 
 struct policy {
+    struct bounds bounds; /* first: the state knows its address */
     lua_State *L;
     struct policies *policies;
-    size_t memory, at_rest;
-    int refusals; /* of memory, one after the other */
-    char *file;   /* "scripts/policies/canary.lua" */
+    size_t at_rest; /* bytes in use between calls */
+    char *file;     /* "scripts/policies/canary.lua" */
     char *declaration;
     bool has_admit, has_advance;
+    struct pristine *pristine; /* NULL: the file runs for each call */
     /* Of the call under way. */
     const struct policy_moment *moment;
-    bool timed, ended, returned, excused; /* clock was read; must end; function is back; not its fault */
-    bool hurried;                         /* the clock is looked at with the next instruction */
-    int64_t glanced;                      /* the coarse clock at the last look, ms */
-    struct timespec began;
-    struct place {
-        const char *source; /* lives as long as its function: in the registry */
-        int line;
-    } last, fault; /* where a function returned last, and where it went wrong */
+    bool returned, excused; /* function is back; not its fault */
+    bool requires;          /* it asked for a library: the file has to run */
     uint64_t random;
     char device_zone[96], rollout_zone[96];
 };
@@ -53,6 +46,7 @@ struct load {
     const struct policy_source *source;
     struct problems *problems;
     struct buffer declaration;
+    struct pristine *pristine;
 };
 
 static struct policy *policy_of(lua_State *L)
@@ -60,151 +54,11 @@ static struct policy *policy_of(lua_State *L)
     return *(struct policy **)lua_getextraspace(L);
 }
 
-static void on_hook(lua_State *L, lua_Debug *activation);
-
-/* Keeps which line of a script is running. Allocates nothing. */
-static void note_fault(struct policy *policy)
-{
-    lua_Debug activation;
-    for (int level = 0; lua_getstack(policy->L, level, &activation) != 0; level++) {
-        if (lua_getinfo(policy->L, "Sl", &activation) != 0 && activation.currentline > 0) {
-            policy->fault = (struct place){activation.source, activation.currentline};
-            return;
-        }
-    }
-}
-
-/* The message handler of calls: an error that is no text, or comes from C, does not tell its line. */
-static int on_error(lua_State *L)
-{
-    note_fault(policy_of(L));
-    return 1;
-}
-
-/* Refusing makes Lua collect its garbage and ask again; refused twice the memory is at its end, and so is the
- * call: a pcall that swallowed this over and over would spend its time in the collector. */
-static void *capped_alloc(void *arg, void *p, size_t old_size, size_t size)
-{
-    struct policy *policy = arg;
-    size_t old = p == NULL ? 0 : old_size; /* for a new block old_size is a type */
-    if (size == 0) {
-        policy->memory -= old;
-        free(p);
-        return NULL;
-    }
-    if (size > old && policy->memory + (size - old) > POLICY_MEMORY) {
-        if (++policy->refusals > 1 && policy->L != NULL) {
-            lua_sethook(policy->L, on_hook, LUA_MASKCOUNT, 1);
-            note_fault(policy);
-        }
-        return NULL;
-    }
-    void *block = realloc(p, size);
-    if (block != NULL) {
-        policy->memory += size - old;
-        policy->refusals = size > old ? 0 : policy->refusals;
-    }
-    return block;
-}
-
-static int on_panic(lua_State *L)
-{
-    abort(); /* entered unprotected: a mistake of ours */
-}
-
-static bool out_of_time(struct policy *policy)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-    if (!policy->timed) { /* short calls, that is nearly all, never read the clock */
-        policy->began = now;
-        policy->timed = true;
-    }
-    return (now.tv_sec - policy->began.tv_sec) * 1000 + (now.tv_nsec - policy->began.tv_nsec) / 1000000 >=
-           POLICY_TIME;
-}
-
-/* A few nanoseconds, a few milliseconds off. */
-static int64_t glance(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
-static void watch(struct policy *policy, int every)
-{
-    int lines = policy->policies->on_line == NULL ? 0 : LUA_MASKLINE;
-    lua_sethook(policy->L, on_hook, LUA_MASKRET | LUA_MASKCOUNT | lines, every);
-}
-
-static void on_hook(lua_State *L, lua_Debug *activation)
-{
-    struct policy *policy = policy_of(L);
-    if (activation->event == LUA_HOOKRET) {
-        if (lua_getinfo(L, "Sl", activation) != 0 && activation->currentline > 0)
-            policy->last = (struct place){activation->source, activation->currentline};
-        if (!policy->hurried && glance() != policy->glanced) { /* functions in C count as one instruction */
-            policy->hurried = true;
-            watch(policy, 1);
-        }
-        return;
-    }
-    if (activation->event == LUA_HOOKLINE) {
-        if (lua_getinfo(L, "S", activation) != 0)
-            policy->policies->on_line(policy->policies->arg, activation->source + 1, activation->currentline);
-        return;
-    }
-    if (policy->refusals > 1)
-        luaL_error(L, "needed more than 16 MiB of memory");
-    if (policy->ended || out_of_time(policy)) {
-        policy->ended = true;
-        lua_sethook(L, on_hook, LUA_MASKCOUNT, 1); /* at every instruction: no pcall swallows it for good */
-        luaL_where(L, 0);                          /* a hook is no level: the function that runs is 0 */
-        lua_pushfstring(L, "ran longer than %d ms", POLICY_TIME);
-        lua_concat(L, 2);
-        lua_error(L);
-    }
-    if (policy->hurried) {
-        policy->hurried = false;
-        policy->glanced = glance();
-        watch(policy, LOOK_EVERY);
-    }
-}
-
-/* Like lua_pcall of `call` with `arg`; the error's text, or NULL, is on top. */
-static int run(struct policy *policy, lua_CFunction call, void *arg)
-{
-    lua_State *L = policy->L;
-    policy->timed = policy->ended = policy->returned = policy->excused = false;
-    policy->refusals = 0;
-    policy->last = policy->fault = (struct place){0};
-    lua_pushcfunction(L, on_error);
-    lua_pushcfunction(L, call);
-    lua_pushlightuserdata(L, arg);
-    policy->hurried = false;
-    policy->glanced = glance();
-    watch(policy, LOOK_EVERY);
-    policy->policies->calls++;
-    int status = lua_pcall(L, 1, 0, -3);
-    policy->policies->calls++;
-    lua_sethook(L, NULL, 0, 0);
-    return status;
-}
-
-/* What the call that just failed says. */
-static const char *words_of(const struct policy *policy, int status)
-{
-    if (status == LUA_ERRMEM || policy->refusals > 1)
-        return "needed more than 16 MiB of memory";
-    return lua_type(policy->L, -1) == LUA_TSTRING ? lua_tostring(policy->L, -1) : "an error without a text";
-}
-
 /* Once what the call left is of no more use. */
 static void tidy(struct policy *policy)
 {
     lua_settop(policy->L, 0);
-    if (policy->memory > policy->at_rest + GARBAGE)
+    if (policy->bounds.memory > policy->at_rest + GARBAGE)
         lua_gc(policy->L, LUA_GCCOLLECT);
 }
 
@@ -215,8 +69,21 @@ static void push_file_name(lua_State *L, const char *name)
     lua_pushfstring(L, "=scripts/%s.lua", name);
 }
 
+/* Calls the function on top, a file's, without what an earlier run may have made of its globals. */
+static void run_file(lua_State *L)
+{
+    lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_GLOBALS);
+    lua_setupvalue(L, -2, 1);
+    lua_call(L, 0, 1);
+}
+
 static int require(lua_State *L)
 {
+    struct policy *policy = policy_of(L);
+    if (policy->pristine != NULL) {
+        policy->requires = true;
+        return luaL_error(L, "not before the file has run");
+    }
     const char *name = luaL_gsub(L, luaL_checkstring(L, 1), ".", "/");
     if (lua_rawgetp(L, LUA_REGISTRYINDEX, &loaded_key) != LUA_TTABLE) { /* the first of this call */
         lua_newtable(L);
@@ -238,7 +105,7 @@ static int require(lua_State *L)
     lua_pushboolean(L, 1);
     lua_setfield(L, loaded, name);
     lua_settop(L, -2);
-    lua_call(L, 0, 1);
+    run_file(L);
     if (lua_isnil(L, -1) || lua_isboolean(L, -1))
         return luaL_error(L, "'%s' returns nothing", name);
     lua_pushvalue(L, -1);
@@ -316,13 +183,15 @@ static void push_declaration(lua_State *L)
     lua_pushnil(L);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &loaded_key);
     lua_rawgetp(L, LUA_REGISTRYINDEX, &chunk_key);
-    lua_call(L, 0, 1);
+    run_file(L);
 }
 
-static bool has_function(lua_State *L, const char *name)
+/* Keeps the field of the declaration at `index`, and leaves it on top. */
+static bool keep_function(lua_State *L, int index, const char *name, const void *key)
 {
-    bool has = lua_getfield(L, -1, name) == LUA_TFUNCTION;
-    lua_pop(L, 1);
+    bool has = lua_getfield(L, index, name) == LUA_TFUNCTION;
+    lua_pushvalue(L, -1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, key);
     return has;
 }
 
@@ -336,25 +205,31 @@ static int load_file(lua_State *L)
     lua_rawsetp(L, LUA_REGISTRYINDEX, &chunk_key);
     push_declaration(L);
     if (!lua_istable(L, -1))
-        return luaL_error(L, "%s:%d: a policy returns a table", policy->file, policy->last.line);
+        return luaL_error(L, "%s:%d: a policy returns a table", policy->file, policy->bounds.last.line);
     struct declare_source source = {policy->file, load->source->source.text, load->source->source.len};
-    declare_read(L, lua_gettop(L), &source, load->problems, &load->declaration);
-    policy->has_admit = has_function(L, "admit");
-    policy->has_advance = has_function(L, "advance");
+    int declaration = lua_gettop(L);
+    declare_read(L, declaration, &source, load->problems, &load->declaration);
+    policy->has_admit = keep_function(L, declaration, "admit", &admit_key);
+    policy->has_advance = keep_function(L, declaration, "advance", &advance_key);
+    if (pristine_take(load->pristine, L, 2, &held_key)) {
+        policy->pristine = load->pristine;
+        load->pristine = NULL;
+    }
     return 0;
 }
 
 static bool load_step(struct load *load, lua_CFunction step)
 {
     struct policy *policy = load->policy;
-    int status = run(policy, step, load);
+    int status = bounds_run(&policy->bounds, step, load);
     if (status != LUA_OK) {
-        const char *file = policy->fault.source == NULL ? policy->file : policy->fault.source + 1;
-        const char *error = words_of(policy, status);
+        const char *file =
+            policy->bounds.fault.source == NULL ? policy->file : policy->bounds.fault.source + 1;
+        const char *error = bounds_words(&policy->bounds, status);
         size_t before = load->problems->count;
         problems_add_error(load->problems, file, error);
         if (load->problems->list[before].line == 0)
-            load->problems->list[before].line = policy->fault.line;
+            load->problems->list[before].line = policy->bounds.fault.line;
     }
     lua_settop(policy->L, 0);
     return status == LUA_OK;
@@ -369,25 +244,23 @@ static bool name_is_sound(const char *name)
 struct policy *policy_load(struct policies *policies, const struct policy_source *source,
                            struct problems *problems)
 {
-    struct load load = {.source = source, .problems = problems};
+    struct load load = {.source = source, .problems = problems, .pristine = pristine_new()};
     size_t before = problems->count;
     if (!name_is_sound(source->name)) {
         char *file = x_printf("scripts/policies/%.80s.lua", source->name);
         problems_add(problems, file, 0, "a policy's name has 1 to 32 letters, digits, - and _");
         free(file);
+        pristine_free(load.pristine);
         return NULL;
     }
     struct policy *policy = load.policy = x_new(struct policy);
     policy->policies = policies;
     policy->file = x_printf("scripts/policies/%s.lua", source->name);
-    policy->L = lua_newstate(capped_alloc, policy);
-    if (policy->L == NULL)
-        abort();
-    *(struct policy **)lua_getextraspace(policy->L) = policy;
-    lua_atpanic(policy->L, on_panic);
-    lua_gc(policy->L, LUA_GCSTOP); /* collected between calls, or when memory is short */
+    bounds_open(&policy->bounds, policies);
+    policy->L = policy->bounds.L;
     if (load_step(&load, open_state))
         load_step(&load, load_file);
+    pristine_free(load.pristine);
     problems_shorten(problems, before);
     policy->declaration = x_strdup(buffer_text(&load.declaration));
     buffer_free(&load.declaration);
@@ -396,7 +269,7 @@ struct policy *policy_load(struct policies *policies, const struct policy_source
         return NULL;
     }
     lua_gc(policy->L, LUA_GCCOLLECT);
-    policy->at_rest = policy->memory;
+    policy->at_rest = policy->bounds.memory;
     return policy;
 }
 
@@ -405,6 +278,7 @@ void policy_free(struct policy *policy)
     if (policy == NULL)
         return;
     lua_close(policy->L);
+    pristine_free(policy->pristine);
     free(policy->declaration);
     free(policy->file);
     free(policy);
@@ -421,8 +295,8 @@ const char *policy_declaration(const struct policy *policy)
  * errors that are worded otherwise are from where the function returned or stopped. */
 static void fail_with_error(struct policy *policy, int status, struct policy_verdict *verdict)
 {
-    const char *error = words_of(policy, status), *colon = strchr(error, ':');
-    const struct place *place = policy->returned ? &policy->last : &policy->fault;
+    const char *error = bounds_words(&policy->bounds, status), *colon = strchr(error, ':');
+    const struct bounds_place *place = policy->returned ? &policy->bounds.last : &policy->bounds.fault;
     const char *file = place->source == NULL ? policy->file : place->source + 1;
     size_t len = strlen(file);
     int line = place->line;
@@ -498,8 +372,13 @@ static int ask(lua_State *L)
     const struct call *call = lua_touserdata(L, 1);
     struct policy *policy = call->policy;
     const struct policy_text *rollout = &policy->moment->rollout;
-    push_declaration(L);
-    lua_getfield(L, -1, call->admit ? "admit" : "advance");
+    if (policy->pristine != NULL) {
+        pristine_restore(policy->pristine, L, &held_key);
+        lua_rawgetp(L, LUA_REGISTRYINDEX, call->admit ? &admit_key : &advance_key);
+    } else {
+        push_declaration(L);
+        lua_getfield(L, -1, call->admit ? "admit" : "advance");
+    }
     if (call->admit)
         values_push(L, "device", call->argument.text, call->argument.len);
     values_push(L, "rollout", rollout->text, rollout->len);
@@ -518,19 +397,32 @@ static int ask(lua_State *L)
     return 0;
 }
 
+static int run_call(struct call *call)
+{
+    call->policy->returned = call->policy->excused = false;
+    *call->verdict = (struct policy_verdict){0};
+    return bounds_run(&call->policy->bounds, ask, call);
+}
+
 static void answer(struct call *call, const struct policy_moment *moment)
 {
     struct policy *policy = call->policy;
     policy->moment = moment;
-    *call->verdict = (struct policy_verdict){0};
-    int status = run(policy, ask, call);
+    policy->requires = false;
+    int status = run_call(call);
+    if (policy->requires) { /* a library belongs to the run of the file that requires it */
+        pristine_free(policy->pristine);
+        policy->pristine = NULL;
+        lua_settop(policy->L, 0);
+        status = run_call(call);
+    }
     if (status != LUA_OK) {
         fail_with_error(policy, status, call->verdict);
     } else {
-        const char *source = policy->last.source;
-        call->verdict->line = policy->last.line;
-        if (source != NULL && strcmp(source + 1, policy->file) != 0)
-            verdict_set_file(call->verdict, source + 1, strlen(source + 1));
+        const struct bounds_place *last = &policy->bounds.last;
+        call->verdict->line = last->line;
+        if (last->source != NULL && strcmp(last->source + 1, policy->file) != 0)
+            verdict_set_file(call->verdict, last->source + 1, strlen(last->source + 1));
     }
     tidy(policy);
     policy->moment = NULL;

@@ -1,9 +1,10 @@
 /* One rollout policy: an operator's Lua file in a state of its own, asked who is updated and when.
  *
- * A policy is pure. Each call runs the file from its beginning, and the library files that it requires, so
- * that neither globals (there are none), nor upvalues, nor tables outlive a call: the same question has the
- * same answer, on every instance, in every order. A call ends after 10 ms of processor time or with 16 MiB of
- * memory. Whatever goes wrong in one, it holds: `failed` is set and the reason says what, in words.
+ * A policy is pure. Each call finds what the file and the library files that it requires left behind when
+ * they ran (policy/pristine, else they run again), so that neither globals (there are none), nor upvalues,
+ * nor tables outlive a call: the same question has the same answer, on every instance, in every order. A call
+ * ends after 10 ms of processor time or with 16 MiB of memory. Whatever goes wrong in one, it holds: `failed`
+ * is set and the reason says what, in words.
  *
  * One thread at a time. What computes without end in C (pattern matching above all) cannot be ended from
  * within a process: the server asks through policy/host, whose process is ended then. */

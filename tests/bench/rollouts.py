@@ -372,7 +372,7 @@ def idle(lab, services, options):
 
 def policy(lab, services, options):
     """bench-policy's medians, call by call in the process and in batches of 500 by way of the other."""
-    runs = {"canary": [], "battery_and_wifi": []}
+    runs = {"canary": [], "battery_and_wifi": [], "night_window": []}
     for name in in_turn(runs, options.rounds):
         found = json.loads(subprocess.check_output([lab.build / "bench-policy", ROOT / "scripts", name]))
         runs[name].append({"call": found["call_us"]["median"], "of a batch": found["of_batch_us"]["median"],
