@@ -5,6 +5,7 @@ void modules_open(lua_State *L)
 {
     json_open(L);
     mod_blob_open(L);
+    mod_concurrently_open(L);
     mod_config_open(L);
     mod_crypto_open(L);
     mod_db_open(L);

@@ -9,6 +9,7 @@
 void modules_open(lua_State *L);
 
 void mod_blob_open(lua_State *L);
+void mod_concurrently_open(lua_State *L);
 void mod_config_open(lua_State *L);
 void mod_crypto_open(lua_State *L);
 void mod_db_open(lua_State *L);

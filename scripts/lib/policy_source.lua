@@ -56,6 +56,16 @@ function source.ready(lease, rollout)
   return true
 end
 
+-- The rollout as a policy sees it.
+function source.seen(rollout)
+  local stage = rollout.plan.stages[rollout.stage + 1]
+  return {
+    id = rollout.id, name = rollout.name, firmware = rollout.firmware, stage = stage and stage.name,
+    soak = stage and stage.soak or 0, params = rollout.params, age = rollout.age,
+    resumed = rollout.resumed,
+  }
+end
+
 -- Reverts a revision whose calls fail: nothing is offered while they do, and nobody may be looking.
 local function count(lease, rollout, all, failed, reason)
   local seen = calls[rollout.revision]

@@ -1,4 +1,4 @@
--- Rollouts as people see and steer them. The driver's statements are in rollout_engine.sql.
+-- Rollouts as people see and steer them. The driver's statements are in rollout_*.sql.
 
 -- name: rollout_create
 -- $1: name  $2: policy  $3: plan  $4: firmware  $5: target  $6: params  $7: priority  $8: starts_at  $9: account

@@ -464,7 +464,8 @@ FENCED = {
 
 
 def test_each_statement_of_a_driver_that_was_replaced_does_nothing(system, all_three, operator, fleet):
-    found = {name: text for name, (reads, text) in statements("rollout_engine").items() if not reads}
+    found = {name: text for subject in ("driver", "changes", "offers", "stages")
+             for name, (reads, text) in statements(f"rollout_{subject}").items() if not reads}
     assert found.keys() - {"rollout_drive", "rollout_analyze"} == FENCED.keys()
     policy = new_policy(operator, HOLD % "not yet")
     it = roll(operator, policy, 3)

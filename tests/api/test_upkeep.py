@@ -15,11 +15,13 @@ from test_firmware import stored
 from instances import Instance
 
 QUERIES = (ROOT / "sql/queries/ingest.sql").read_text()
+KEEP_DAYS = {"telemetry": 20, "device_logs": 40, "decisions": 60}
 
 
 @pytest.fixture(scope="module")
 def system(start_otad):
-    return start_otad(OTAD_DEVICE_OFFLINE_AFTER="5s")
+    days = {f"OTAD_{table.removeprefix('device_').upper()}_KEEP_DAYS": str(most) for table, most in KEEP_DAYS.items()}
+    return start_otad(OTAD_DEVICE_OFFLINE_AFTER="5s", **days)
 
 
 @pytest.fixture(scope="module")
@@ -113,24 +115,19 @@ def test_images_stay_where_the_database_knows_none(system, account):
 
 def test_history_is_kept_as_long_as_configured(system):
     """Each kind for its own number of days; a day's table goes when that day is over for longer."""
-    days = {"telemetry": 20, "device_logs": 40, "decisions": 60}
-    system.service("otad", "stop")  # it has other numbers of days
-    for table in days:
+    for table in KEEP_DAYS:
         for age in (19, 39, 59, 61):
             system.psql(f"""do $$ begin execute format('create table %I partition of {table} for values from (%L) to (%L)',
                 '{table}_' || to_char(current_date - {age}, 'YYYYMMDD'), current_date - {age}, current_date - {age} + 1);
                 end $$""")
-    instance = Instance(system, OTAD_TELEMETRY_KEEP_DAYS="20", OTAD_LOGS_KEEP_DAYS="40", OTAD_DECISIONS_KEEP_DAYS="60")
-    try:
-        for table, most in days.items():
-            kept = [age for age in (19, 39, 59, 61) if age <= most]
-            wait_for(lambda: system.psql(
-                f"select current_date - right(inhrelid::regclass::text, 8)::date as age from pg_inherits "
-                f"where inhparent = '{table}'::regclass and right(inhrelid::regclass::text, 8) < "
-                f"to_char(current_date - 10, 'YYYYMMDD') order by 1").split() == [str(age) for age in kept], 20)
-    finally:
-        instance.end()
-        system.service("otad", "start")
+    system.service("otad", "stop")
+    system.service("otad", "start")
+    for table, most in KEEP_DAYS.items():
+        kept = [age for age in (19, 39, 59, 61) if age <= most]
+        wait_for(lambda: system.psql(
+            f"select current_date - right(inhrelid::regclass::text, 8)::date as age from pg_inherits "
+            f"where inhparent = '{table}'::regclass and right(inhrelid::regclass::text, 8) < "
+            f"to_char(current_date - 10, 'YYYYMMDD') order by 1").split() == [str(age) for age in kept], 20)
 
 
 def test_the_brokers_account_may_stand_in_its_url(system, tmp_path):

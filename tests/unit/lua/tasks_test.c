@@ -168,6 +168,44 @@ static void test_renamed_tasks(void **state)
     }
 }
 
+/* Functions that wait beside each other, and what becomes of their errors. */
+static void test_concurrently(void **state)
+{
+    struct lab *lab = *state;
+    lab_write(lab, "lib/count.lua", "return {}");
+    lab_write(
+        lab, "tasks/a.lua",
+        "local count = require('lib.count')\n"
+        "local function waits(name) return function()\n"
+        "  count.order = (count.order or '') .. name crypto.hash_password('0123456789')\n"
+        "  count.order = count.order .. name:upper() end end\n"
+        "local function fails(...) local ok, problem = pcall(concurrently, ...)\n"
+        "  return ok and 'fine' or tostring(problem) end\n"
+        "return { every = '1h', run = function()\n"
+        "  concurrently() concurrently(function() end)\n"
+        "  concurrently(waits 'a', waits 'b', function() count.order = count.order .. 'c' end)\n"
+        "  count.order = count.order .. '.'\n"
+        "  concurrently(function() concurrently(waits 'd') end)\n"
+        "  count.first = fails(waits 'e', function() error('one', 0) end, function() error('two', 0) end)\n"
+        "  count.late = fails(function() waits 'f'() error('late', 0) end, waits 'g')\n"
+        "  count.wrong = fails(waits 'h', 7)\n"
+        "  count.many = fails(table.unpack({}, 1, 17))\n"
+        "  count.done = 1\n"
+        "end }");
+    lab_load_fine(lab);
+    tasks = tasks_new(&lab->runtime);
+    for (int i = 0; i < 500 && atoi(lab_run(lab, "return require('lib.count').done or 0")) == 0; i++)
+        loop_for(worker, NULL, NULL, 20);
+    lab_expect(lab, "return require('lib.count').order", "abcAB.dDeEfgFG");
+    lab_expect(lab, "return require('lib.count').first", "one");
+    lab_expect(lab, "return require('lib.count').late", "late");
+    lab_expect(lab, "return (require('lib.count').wrong:match('function expected'))", "function expected");
+    lab_expect(lab, "return (require('lib.count').many:match('too many'))", "too many");
+    lab_write(lab, "tasks/b.lua",
+              "concurrently(function() end) return { every = '1h', run = function() end }");
+    lab_refused(lab, "scripts/tasks/b.lua", 1, "cannot wait here");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -176,6 +214,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_what_failed_runs_again_soon, setup, teardown),
         cmocka_unit_test_setup_teardown(test_never_twice_at_once, setup, teardown),
         cmocka_unit_test_setup_teardown(test_renamed_tasks, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_concurrently, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
