@@ -65,6 +65,10 @@ static void push_json_body(lua_State *L, struct http_request *request)
 {
     char message[160], detail[200];
     h2o_iovec_t body = http_body(request), type = http_header(request, "content-type");
+    if (body.len == 0 && type.len == 0) { /* none was sent: all of it is absent */
+        lua_newtable(L);
+        return;
+    }
     if (!content_type_is_json(type.base, type.len))
         fail_raise(L, 415, "The body must be application/json in UTF-8.");
     if (!json_read(L, body.base == NULL ? "" : body.base, body.len, message, sizeof(message))) {

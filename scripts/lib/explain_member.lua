@@ -77,7 +77,9 @@ function SAY.held(row)
 end
 
 function SAY.skipped(row)
-  return ("It is left out by %s.%s"):format(rule(row), because(row)), saw(row),
+  local by = row.line and ("It is left out by %s.%s"):format(rule(row), because(row))
+    or ("The device is left out: %s."):format(row.reason or "no reason was given")
+  return by, saw(row),
     "It is not asked again in this rollout; POST /devices/:id/update updates it all the same."
 end
 

@@ -168,7 +168,8 @@ local function meant(body)
     })
   end
   return body.source and { name = "policy", revision = crypto.sha256(body.source), source = body.source }
-    or find(body.policy)
+    or db.one("policy_active", body.policy)
+    or fail(422, "There is no such policy.", { errors = { { field = "policy", message = "is unknown" } } })
 end
 
 local function unless_problems(answer, text)

@@ -353,7 +353,7 @@ def test_numbers_that_are_none(operator, body):
 
 
 def test_sources_that_do_not_simulate(operator):
-    problem(simulate(operator, policy="nobody"), 404)
+    problem(simulate(operator, policy="nobody"), 422, "policy")
     assert problem(simulate(operator, source="return {\n  rat = 1 }"), 422)["problems"] == [
         {"line": 2, "column": None, "severity": "error", "message": "unknown field rat (did you mean rate?)"}]
     hangs = "return { admit = function() return ('a'):rep(30000):find(('.-'):rep(30) .. 'b') end }"

@@ -229,7 +229,7 @@ def test_simulate_over_http(operator, user, make_device):
         assert answer.status_code == 422 and answer.json()["errors"][0]["field"] == where, answer.text
     answer = operator.client.post("/policies/simulate", json={"source": "return {\n rat = 1 }"})
     assert answer.status_code == 422 and answer.json()["problems"][0]["line"] == 2
-    assert operator.client.post("/policies/simulate", json={"policy": "nobody"}).status_code == 404
+    assert operator.client.post("/policies/simulate", json={"policy": "nobody"}).status_code == 422
     assert user.client.post("/policies/simulate", json={"policy": "canary"}).status_code == 403
 
 
