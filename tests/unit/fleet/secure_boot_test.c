@@ -117,7 +117,8 @@ static void refuses_damage_with_a_good_crc(void **state)
     uint8_t data[TOTAL];
     memcpy(data, signed_bytes[MADE_P256], TOTAL);
     data[AT + 2] ^= 1;
-    data[AT + 52] = 9; /* with the longer hash, the curve: else a byte of the key, which may be that of a curve */
+    data[AT + 52] =
+        9; /* with the longer hash, the curve: else a byte of the key, which may be that of a curve */
     made_crc(data + AT);
     refused(data, 52, "unknown curve");
 }
