@@ -77,6 +77,11 @@ local function logout(req)
   return 204, nil, session.end_cookie(req.header("cookie"))
 end
 
+-- Whether the account that is made next is the first, and becomes operator: consoles greet newcomers by it.
+local function first()
+  return 200, { first = db.one("account_first").first }
+end
+
 local function me(req)
   local user = db.one("account_by_id", req.user.id)
   if not user then fail(401, "This account was deleted.") end
@@ -102,6 +107,7 @@ return {
     handler = login,
   },
   { method = "POST", path = "/auth/refresh", who = "anyone", body = "raw", handler = refresh },
+  { method = "GET", path = "/auth/first", who = "anyone", handler = first },
   { method = "POST", path = "/auth/logout", who = "user", handler = logout },
   { method = "GET", path = "/auth/me", who = "user", handler = me },
 }

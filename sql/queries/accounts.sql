@@ -5,6 +5,9 @@
 insert into users (email, password) values ($1::text, $2::text)
 returning id, email, role, created_at;
 
+-- name: account_first read
+select not exists (select from users) as first;
+
 -- name: account_by_id read
 select id, email, role, created_at from users where id = $1::int;
 

@@ -1,0 +1,132 @@
+import {
+  ChangeDetectionStrategy,
+  Component,
+  computed,
+  DestroyRef,
+  ElementRef,
+  inject,
+  signal,
+  viewChild,
+} from '@angular/core';
+import { toSignal } from '@angular/core/rxjs-interop';
+import { MatButtonModule } from '@angular/material/button';
+import { MatMenuModule } from '@angular/material/menu';
+import { NavigationEnd, Router, RouterLink, RouterLinkActive, RouterOutlet } from '@angular/router';
+import {
+  mdiAccountCircleOutline,
+  mdiAccountMultipleOutline,
+  mdiChip,
+  mdiClipboardTextClockOutline,
+  mdiCogOutline,
+  mdiFileCodeOutline,
+  mdiHomeOutline,
+  mdiMagnify,
+  mdiMenu,
+  mdiPackageVariantClosed,
+  mdiRocketLaunchOutline,
+  mdiThemeLightDark,
+} from '@mdi/js';
+import { filter, map } from 'rxjs';
+import { Feed } from './core/feed';
+import { Session } from './core/session';
+import { setTheme, Theme, theme } from './core/theme';
+import { Icon } from './ui/icon';
+
+interface Place {
+  path: string;
+  text: string;
+  icon: string;
+  exact?: boolean;
+}
+
+const PLACES: Place[] = [
+  { path: '/', text: 'Home', icon: mdiHomeOutline, exact: true },
+  { path: '/devices', text: 'Devices', icon: mdiChip },
+  { path: '/firmware', text: 'Firmware', icon: mdiPackageVariantClosed },
+];
+const FOR_OPERATORS: Place[] = [
+  { path: '/rollouts', text: 'Rollouts', icon: mdiRocketLaunchOutline },
+  { path: '/policies', text: 'Policies', icon: mdiFileCodeOutline },
+  { path: '/audit', text: 'Audit', icon: mdiClipboardTextClockOutline },
+  { path: '/users', text: 'Users', icon: mdiAccountMultipleOutline },
+];
+const SETTINGS: Place = { path: '/settings', text: 'Settings', icon: mdiCogOutline };
+
+const FEED_WORDS = {
+  idle: '',
+  connecting: 'Connecting…',
+  live: 'Live',
+  lost: 'Connection lost. Trying again…',
+};
+
+/** The frame of all pages: where to go, find a device, whether the view is live, the account. */
+@Component({
+  changeDetection: ChangeDetectionStrategy.OnPush,
+  imports: [Icon, MatButtonModule, MatMenuModule, RouterLink, RouterLinkActive, RouterOutlet],
+  host: { '(document:keydown)': 'onKey($event)' },
+  templateUrl: './shell.html',
+  styleUrl: './shell.scss',
+})
+export class Shell {
+  private readonly router = inject(Router);
+  protected readonly session = inject(Session);
+  protected readonly feed = inject(Feed);
+  protected readonly theme = theme;
+  protected readonly setTheme = (value: Theme) => setTheme(value);
+  protected readonly icons = { mdiAccountCircleOutline, mdiMagnify, mdiMenu, mdiThemeLightDark };
+  protected readonly places = computed(() => [...PLACES, ...(this.session.operator() ? FOR_OPERATORS : []), SETTINGS]);
+  protected readonly feedWords = computed(() => FEED_WORDS[this.feed.state()]);
+  protected readonly open = signal(false); // the navigation, on a small screen
+  private readonly find = viewChild.required<ElementRef<HTMLInputElement>>('find');
+  private readonly main = viewChild.required<ElementRef<HTMLElement>>('main');
+
+  protected readonly url = toSignal(
+    this.router.events.pipe(
+      filter((event) => event instanceof NavigationEnd),
+      map((event) => event.urlAfterRedirects),
+    ),
+    { initialValue: this.router.url },
+  );
+
+  constructor() {
+    let path = this.router.url.split('?')[0];
+    const arrivals = this.router.events.pipe(filter((event) => event instanceof NavigationEnd)).subscribe((event) => {
+      this.open.set(false);
+      const next = event.urlAfterRedirects.split('?')[0];
+      // A new page is read from its beginning, also by screen readers.
+      if (next !== path) setTimeout(() => this.main().nativeElement.querySelector<HTMLElement>('h1')?.focus());
+      path = next;
+    });
+    inject(DestroyRef).onDestroy(() => arrivals.unsubscribe());
+  }
+
+  protected search(text: string): void {
+    this.router.navigate(['/devices'], { queryParams: text.trim() ? { q: text.trim() } : {} });
+  }
+
+  protected skip(event: Event): void {
+    event.preventDefault();
+    this.main().nativeElement.focus();
+  }
+
+  /** "/" goes to the search, as everywhere; Escape closes the navigation. */
+  protected onKey(event: KeyboardEvent): void {
+    const at = event.target as HTMLElement;
+    if (
+      event.key === '/' &&
+      !event.ctrlKey &&
+      !event.metaKey &&
+      !at.closest('input, textarea, select, [contenteditable]')
+    ) {
+      event.preventDefault();
+      this.find().nativeElement.focus();
+      this.find().nativeElement.select();
+    } else if (event.key === 'Escape') {
+      this.open.set(false);
+    }
+  }
+
+  protected async logout(): Promise<void> {
+    await this.session.logout();
+  }
+}

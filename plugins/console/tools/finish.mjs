@@ -1,0 +1,29 @@
+// After `ng build`: names the API in index.html (OTAD_API: where the console is served by somebody else than otad) and
+// compresses once what otad then sends as it is: FILE.br and FILE.gz beside each FILE that gets smaller.
+import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { extname, join } from 'node:path';
+import { brotliCompressSync, constants, gzipSync } from 'node:zlib';
+
+const dist = new URL('../dist/browser/', import.meta.url).pathname;
+const compressible = new Set(['.css', '.html', '.ico', '.js', '.json', '.svg', '.txt', '.webmanifest']);
+
+const index = join(dist, 'index.html');
+const api = process.env.OTAD_API ?? '';
+if (api && !/^https?:\/\/[^\s"'<>]+$/.test(api)) throw new Error(`OTAD_API is no address: ${api}`);
+writeFileSync(
+  index,
+  readFileSync(index, 'utf8').replace('name="otad-api" content=""', `name="otad-api" content="${api}"`),
+);
+
+for (const name of readdirSync(dist, { recursive: true })) {
+  const file = join(dist, name);
+  if (!statSync(file).isFile() || !compressible.has(extname(file)) || file === index) continue;
+  const data = readFileSync(file);
+  const variants = {
+    '.br': brotliCompressSync(data, { params: { [constants.BROTLI_PARAM_QUALITY]: 11 } }),
+    '.gz': gzipSync(data, { level: 9 }),
+  };
+  for (const [suffix, small] of Object.entries(variants)) {
+    if (small.length < data.length) writeFileSync(file + suffix, small);
+  }
+}
