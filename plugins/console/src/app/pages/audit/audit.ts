@@ -9,7 +9,6 @@ import { Api } from '../../core/api';
 import { fullTime, zone } from '../../core/format';
 import { AuditEntry, Page, User } from '../../core/models';
 import { PagedList } from '../../core/paged-list';
-import { Icon } from '../../ui/icon';
 import { More } from '../../ui/more';
 import { Empty, Loading } from '../../ui/notice';
 import { PageHeader } from '../../ui/page-header';
@@ -20,7 +19,6 @@ import { ACTIONS, changesOf, KINDS, linkOf } from './entry';
   changeDetection: ChangeDetectionStrategy.OnPush,
   imports: [
     Empty,
-    Icon,
     Loading,
     MatButtonModule,
     MatFormFieldModule,
