@@ -23,3 +23,6 @@ void mod_request_open(lua_State *L);
 void mod_rollouts_open(lua_State *L);
 void mod_server_open(lua_State *L);
 void mod_time_open(lua_State *L);
+
+/* server.settings(): list of {key, value, help}, secrets left out */
+int mod_config_list(lua_State *L);

@@ -8,6 +8,7 @@
 #include "lua/query.h"
 #include "net/content_type.h"
 #include "net/multipart.h"
+#include "net/origin.h"
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
@@ -112,6 +113,9 @@ static int request_index(lua_State *L)
         lua_pushstring(L, http_id(request));
     } else if (strcmp(name, "secure") == 0) {
         lua_pushboolean(L, http_secure(request));
+    } else if (strcmp(name, "foreign") == 0) {
+        const char *origins = runtime_of(L)->services->config->http_origins;
+        lua_pushboolean(L, !origin_allowed(http_header(request, "origin"), http_authority(request), origins));
     } else {
         return 0;
     }

@@ -15,6 +15,7 @@
 struct http_server {
     h2o_globalconf_t conf;
     const struct proxies *proxies;
+    const char *origins;
 };
 
 struct link { /* lives in the request's pool; disposed with it */
@@ -128,6 +129,7 @@ struct http_server *http_server_new(const struct http_options *options)
     struct http_server *server = x_new(struct http_server);
     h2o_socket_buffer_mmap_settings.threshold = SIZE_MAX; /* no bodies in files under /tmp */
     server->proxies = options->proxies;
+    server->origins = options->origins == NULL ? "" : options->origins;
     h2o_config_init(&server->conf);
     server->conf.server_name = h2o_iovec_init(H2O_STRLIT("otad"));
     server->conf.max_request_entity_size = options->max_entity + GUARD_SPARE;
@@ -158,6 +160,7 @@ struct http_context *http_context_new(struct http_server *server, struct worker 
     h2o_context_init(&context->h2o, worker->loop, &server->conf);
     context->worker = worker;
     context->proxies = server->proxies;
+    context->origins = server->origins;
     context->metrics = metrics;
     context->handler = handler;
     context->arg = arg;

@@ -21,6 +21,7 @@ struct http_options {
     size_t max_entity;      /* bytes of a body; more is 413, and never held */
     uint64_t http1_timeout; /* ms for an HTTP/1 request to arrive, body and all, and to idle before it */
     uint64_t http2_idle;    /* ms an HTTP/2 connection may idle */
+    const char *origins;    /* net/cors.h; outlives the server */
     const struct proxies *proxies; /* whose X-Forwarded-For counts; NULL: nobody's. Outlives the server */
 };
 

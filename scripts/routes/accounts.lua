@@ -51,10 +51,12 @@ end
 
 local check_refresh = schema.compile { refresh_token = { "string", max = 4096 } }
 
--- From the body, or, where that is empty, from the cookie. The second value tells which.
+-- From the body, or, where that is empty, from the cookie. The second value tells which. A browser sends the
+-- cookie whichever page has it ask.
 local function refresh_token(req)
   local body = schema.read_body(req, check_refresh)
   if body then return body.refresh_token, false end
+  if req.foreign then fail(403, "Pages of this origin may not use the cookie: http.origins lists those that may.") end
   return session.from_cookie(req.header("cookie")), true
 end
 
