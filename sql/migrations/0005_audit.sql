@@ -57,8 +57,9 @@ end $$;
 
 -- What an entry shows of a row: these columns, and of what would fill pages only how much it is.
 create function audit_shown(line jsonb, columns text[]) returns jsonb language sql immutable as $$
-  select jsonb_object_agg(key, case when length(value::text) <= 4096 then value
-                                    else to_jsonb(length(value::text) || ' characters') end)
+  select jsonb_object_agg(key, case when length(value::text) > 4096 then to_jsonb(length(value::text) || ' characters')
+                                    when key like '%\_at' then to_jsonb(replace(value#>>'{}', '+00:00', 'Z'))
+                                    else value end)
   from jsonb_each(line) where key = any (columns)
 $$;
 
