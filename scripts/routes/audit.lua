@@ -16,11 +16,16 @@ local function shown(row)
   }
 end
 
+-- Seconds as a float would lose what tells one entry from the next.
+local function microseconds(text)
+  return text and math.floor(when.read(text) * 1000000 + 0.5)
+end
+
 local function list(req)
   local query = req.query
   local at, id = page.start(req, "audit")
-  local rows = db.all("audit_list", query.user_id, query.action, query.kind, query.id, query.from and when.read(query.from),
-    query.to and when.read(query.to), at, id, query.limit + 1)
+  local rows = db.all("audit_list", query.user_id, query.action, query.kind, query.id, microseconds(query.from),
+    microseconds(query.to), at, id, query.limit + 1)
   return page.answer(req, "audit", rows, function(row) return row.position, row.id end, shown)
 end
 

@@ -17,17 +17,17 @@ local function list(req)
   return page.answer(req, "users", rows, page.by_id, shown)
 end
 
--- Runs change(tx, row) on the account, with what it has; its sessions are over then. left: its role, or nil where it is
--- to be gone. All who might leave no operator lock the operators first, so that of the last two one stays.
+-- Runs change(tx, row) on the account, with what it has; its sessions are over then. left: the role that it is to have, or
+-- nil where it is to be gone. One at a time, so that of the last two operators one stays.
 local function change_user(req, left, change)
   local user = db.transaction(function(tx)
-    local operators = tx.all("users_lock_operators")
+    tx.one("users_lock")
     local row = tx.one("user_lock", req.params.id)
     if not row then fail(404) end
-    if row.role == "operator" and left ~= "operator" and #operators == 1 then
+    local holdings = tx.one("user_holdings", row.id)
+    if row.role == "operator" and left ~= "operator" and holdings.operators == 1 then
       fail(409, "This is the last operator: make another one first.")
     end
-    local holdings = tx.one("user_holdings", row.id)
     row.devices, row.sids = holdings.devices, holdings.sids
     if row.role == left then row.sids = {} else change(tx, row) end
     row.role = left

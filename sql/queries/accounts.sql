@@ -114,17 +114,18 @@ select id, email, role, created_at, last_login, (select count(*) from devices wh
 from users where id > $1::int and ($3::text is null or strpos(email, $3::text) > 0)
 order by id limit $2::int;
 
--- name: users_lock_operators
--- First of all, by all who might leave none: whoever waited here finds those that are left.
-select id from users where role = 'operator' order by id for no key update;
+-- name: users_lock
+-- First of all, by all who might leave no operator: whoever waited here sees, in the next statement, which are left.
+select pg_advisory_xact_lock(hashtext('otad operators'));
 
 -- name: user_lock
 -- Nobody logs in, or registers a device, until the transaction ends.
 select id, email, role, created_at, last_login from users where id = $1::int for update;
 
 -- name: user_holdings
--- What account $1, locked, has. sids: of its sessions.
-select (select count(*) from devices where user_id = $1::int) as devices,
+-- What account $1, locked, has. sids: of its sessions. operators: how many there are.
+select (select count(*) from users where role = 'operator') as operators,
+       (select count(*) from devices where user_id = $1::int) as devices,
        (select coalesce(jsonb_agg(id), '[]') from sessions
         where user_id = $1::int and revoked_at is null and expires_at > now()) as sids;
 
