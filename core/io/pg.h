@@ -60,6 +60,10 @@ typedef void (*pg_cb)(void *arg, const char *err, const PGresult *result);
 /* Parameters are text (NULL: SQL null), copied. The handle is good until the callback. */
 struct pg_query *pg_query(struct pg *pg, const struct pg_statement *statement, size_t count,
                           const char *const *values, pg_cb cb, void *arg);
+/* As pg_query, by somebody: before a statement that writes, and in its transaction, the statement `actor` (if
+ * there is one) tells PostgreSQL so, with this value. Reads send nothing more. NULL: by nobody. */
+struct pg_query *pg_query_by(struct pg *pg, const char *actor, const struct pg_statement *statement,
+                             size_t count, const char *const *values, pg_cb cb, void *arg);
 /* The caller is gone: its callback will not come. What was sent is still done. */
 void pg_forget(struct pg_query *query);
 
@@ -67,6 +71,7 @@ void pg_forget(struct pg_query *query);
  * rolled back. `transaction` is NULL with an err. */
 typedef void (*pg_begin_cb)(void *arg, const char *err, struct pg_transaction *transaction);
 void pg_begin(struct pg *pg, pg_begin_cb cb, void *arg);
+void pg_begin_by(struct pg *pg, const char *actor, pg_begin_cb cb, void *arg); /* all in it is by somebody */
 struct pg_query *pg_transaction_query(struct pg_transaction *transaction,
                                       const struct pg_statement *statement, size_t count,
                                       const char *const *values, pg_cb cb, void *arg);

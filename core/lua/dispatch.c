@@ -114,7 +114,11 @@ void dispatch(struct http_request *request, void *arg)
         http_problem(request, 503, "The server is out of memory for scripts.", "", NULL, 0);
         return;
     }
+    if (strcmp(arrival.route->method, "GET") != 0)
+        http_address(
+            request); /* known from now on: who changes something and leaves at once is not nameless */
     coroutine->request = request;
+    coroutine->user = arrival.claims.sub;
     coroutine->on_end = on_end;
     lua_pushcfunction(coroutine->L, request_run);
     lua_pushlightuserdata(coroutine->L, &arrival);

@@ -100,9 +100,7 @@ static int request_index(lua_State *L)
     } else if (strcmp(name, "json") == 0) {
         lua_pushcfunction(L, get_json);
     } else if (strcmp(name, "address") == 0) {
-        char address[INET6_ADDRSTRLEN];
-        http_address(request, address);
-        lua_pushstring(L, address);
+        lua_pushstring(L, http_address(request));
     } else if (strcmp(name, "path") == 0) {
         h2o_iovec_t path = http_path(request);
         lua_pushlstring(L, path.base == NULL ? "" : path.base, path.len);

@@ -229,23 +229,24 @@ h2o_iovec_t http_header(const struct http_request *request, const char *name)
     return at < 0 ? nothing : request->req->headers.entries[at].value;
 }
 
-void http_address(const struct http_request *request, char out[INET6_ADDRSTRLEN])
+const char *http_address(struct http_request *request)
 {
     const h2o_req_t *req = request->req;
     const struct proxies *proxies = request->context->proxies;
     struct sockaddr_storage peer;
     struct in6_addr address;
-    *out = '\0';
-    if (req == NULL || req->conn->callbacks->get_peername(req->conn, (struct sockaddr *)&peer) == 0 ||
+    if (*request->address != '\0' || req == NULL ||
+        req->conn->callbacks->get_peername(req->conn, (struct sockaddr *)&peer) == 0 ||
         !proxies_address((struct sockaddr *)&peer, &address))
-        return;
+        return request->address;
     for (size_t i = req->headers.size; proxies != NULL && i-- > 0;) {
         const h2o_header_t *header = &req->headers.entries[i];
         if (h2o_memis(header->name->base, header->name->len, H2O_STRLIT("x-forwarded-for")) &&
             !proxies_walk(proxies, header->value, &address))
             break;
     }
-    proxies_print(&address, out);
+    proxies_print(&address, request->address);
+    return request->address;
 }
 
 bool http_secure(const struct http_request *request)

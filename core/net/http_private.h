@@ -31,6 +31,7 @@ struct http_request {
     bool answered;
     char method[8];
     char id[129];
+    char address[INET6_ADDRSTRLEN]; /* once it was asked for */
 };
 
 /* A valid X-Request-Id of the client's, or one of ours. `size` 129. */

@@ -5,10 +5,12 @@ local function problems_of(state)
 end
 
 local function reload()
+  local before = server.scripts().revision
   local state = server.reload()
   if #state.problems > 0 then
     fail(422, "The scripts on disk have problems; those that run stay.", { problems = problems_of(state) })
   end
+  db.run("audit_reload", server.instance(), before, state.revision)
   return 200, { revision = state.revision, files = state.files }
 end
 

@@ -49,12 +49,12 @@ select revision from active;
 
 -- name: policy_back
 -- Goes back from revision $2 of policy $1 to the one before.
--- No row: another one is in force by now, or there is none before.
+-- No row: another one is in force by now, or there is none before. The audit log tells it from policy_activate by the setting.
 update policies p set revision = r.parent, updated_at = now(), note = null, held = false
 from policy_revisions r
 where p.name = $1::text and p.revision = $2::text and r.policy = p.name and r.revision = p.revision
   and r.parent is not null
-returning p.revision;
+returning p.revision, set_config('otad.action', 'policy.rollback', true);
 
 -- name: policy_imports read
 -- Which of the policies that files hold are to be put in force. $1: [{name, revision, saved_at (Unix seconds)}]
