@@ -41,13 +41,17 @@ int mod_config_list(lua_State *L)
     for (size_t i = 0; i < count; i++) {
         if (keys[i].secret)
             continue;
-        lua_createtable(L, 0, 3);
+        lua_createtable(L, 0, 4);
         lua_pushstring(L, keys[i].name);
         lua_setfield(L, -2, "key");
         push_value(L, &keys[i]);
         lua_setfield(L, -2, "value");
         lua_pushstring(L, keys[i].help);
         lua_setfield(L, -2, "help");
+        if (keys[i].type == CONFIG_DURATION || keys[i].type == CONFIG_SIZE) {
+            lua_pushstring(L, keys[i].type == CONFIG_DURATION ? "s" : "bytes");
+            lua_setfield(L, -2, "unit");
+        }
         lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
     }
     json_mark_list(L);

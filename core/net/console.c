@@ -125,7 +125,7 @@ static void put_page(struct buffer *page, const struct files_body *body, const c
 static void answer_index(const struct console *console, struct http_request *request)
 {
     static const char features[] =
-        "serial=(self), accelerometer=(), autoplay=(), bluetooth=(), camera=(), display-capture=(), "
+        "serial=(self), accelerometer=(), autoplay=(), camera=(), display-capture=(), "
         "encrypted-media=(), geolocation=(), gyroscope=(), hid=(), idle-detection=(), local-fonts=(), "
         "magnetometer=(), microphone=(), midi=(), payment=(), picture-in-picture=(), "
         "publickey-credentials-get=(), screen-wake-lock=(), usb=(), window-management=(), "

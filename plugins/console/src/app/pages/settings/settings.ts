@@ -4,7 +4,7 @@ import { MatFormFieldModule } from '@angular/material/form-field';
 import { MatInputModule } from '@angular/material/input';
 import { RouterLink } from '@angular/router';
 import { Api, ApiError } from '../../core/api';
-import { zone } from '../../core/format';
+import { bytes, duration, zone } from '../../core/format';
 import { Session } from '../../core/session';
 import { Copy } from '../../ui/copy';
 import { Loading, Problem } from '../../ui/notice';
@@ -19,6 +19,13 @@ interface Key {
   key: string;
 }
 
+interface Setting {
+  key: string;
+  value: string | number | boolean;
+  unit?: 's' | 'bytes';
+  help: string;
+}
+
 interface Settings {
   version: string;
   instance: string;
@@ -29,7 +36,7 @@ interface Settings {
     mqtt: { host: string; port: number; tls: boolean };
   };
   keys: { manifest: Key; release: Key[]; auto_sign: boolean };
-  config: { key: string; value: string | number | boolean; help: string }[];
+  config: Setting[];
 }
 
 interface Scripts {
@@ -86,6 +93,8 @@ export class SettingsPage {
   });
   protected readonly partName = (part: string) => PARTS[part] ?? part;
   protected readonly entries = Object.entries;
+  protected readonly valueOf = ({ value, unit }: Setting) =>
+    value === '' ? '–' : unit === 'bytes' ? bytes(+value) : unit === 's' ? duration(+value) : `${value}`;
   protected readonly zone = zone();
 
   constructor() {
