@@ -94,6 +94,23 @@ static void test_load(void **state)
     assert_int_equal(admit(*state, canary, device_json).answer, POLICY_OFFER);
 }
 
+/* Sorting them asks the system for nothing that the jail does not let it. */
+static void test_many_problems(void **state)
+{
+    struct policy_library libraries[LAB_LIBRARIES];
+    struct buffer text = {0}, json = {0};
+    buffer_puts(&text, "return {");
+    for (int i = 0; i < 100; i++)
+        buffer_printf(&text, "\n  zz%d = 1,", i);
+    buffer_puts(&text, "}");
+    struct policy_source source = lab_source(buffer_text(&text), libraries);
+    assert_false(host_load(*state, &source, &json));
+    assert_non_null(strstr(buffer_text(&json), "unknown field zz7"));
+    assert_int_equal(host_counts(*state).crashed, 0);
+    buffer_free(&text);
+    buffer_free(&json);
+}
+
 /* More policies than there is room for. */
 static void test_many_policies(void **state)
 {
@@ -439,6 +456,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_answers, setup, teardown),
         cmocka_unit_test_setup_teardown(test_load, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_many_problems, setup, teardown),
         cmocka_unit_test_setup_teardown(test_many_policies, setup, teardown),
         cmocka_unit_test_setup_teardown(test_hostile, setup, teardown),
         cmocka_unit_test_setup_teardown(test_batch, setup, teardown),
