@@ -289,6 +289,11 @@ const char *policy_declaration(const struct policy *policy)
     return policy->declaration;
 }
 
+size_t policy_memory(const struct policy *policy)
+{
+    return policy->at_rest;
+}
+
 /* --- Asking ------------------------------------------------------------------------------------------ */
 
 /* "line 14: MESSAGE", with the file's name where it is not the policy's. Takes "FILE:LINE: MESSAGE" apart;
