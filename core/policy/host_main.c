@@ -108,6 +108,11 @@ static void ask_ahead(void)
     qsort(block, sizeof(block), 1, by_byte);
 }
 
+static void on_news(void *arg)
+{
+    flush(arg);
+}
+
 /* Waits for the next frame, which becomes the first of `in`. */
 static void receive(struct room *room, enum frame_kind *kind, struct frame_reader *fields)
 {
@@ -167,6 +172,7 @@ int host_main(int argc, char **argv)
     struct room *room = x_new(struct room);
     room->desk.policies.zones = zones_new(load_zone, room);
     room->desk.on_answer = on_answer;
+    room->desk.on_news = on_news;
     room->desk.arg = room;
     room->desk.checker = checker_new(NULL); /* reads its files, which the jail would not let it */
     prctl(PR_SET_PDEATHSIG, SIGKILL); /* besides the end of the socket: it is not read while policies run */

@@ -10,6 +10,8 @@
 
 EMBED(policy_tests_lua, "policy/policy_tests.lua");
 
+enum { LONGEST_NAME = 200 }; /* bytes of a test's, where their number is bounded, too */
+
 /* Registry keys: the struct policy_tests; the function to call before each test. */
 static const char tests_key, reset_key;
 
@@ -146,7 +148,7 @@ static int ask(lua_State *L)
     struct policy_verdict verdict;
     subject.text = luaL_checklstring(L, 3, &subject.len);
     moment.rollout.text = luaL_checklstring(L, 4, &moment.rollout.len);
-    luaL_argcheck(L, handle < tests->loaded_count, 1, "no policy");
+    luaL_argcheck(L, handle < tests->loaded_count && tests->loaded[handle] != NULL, 1, "no policy");
     if (lua_toboolean(L, 2))
         policy_admit(tests->loaded[handle], &moment, subject, &verdict);
     else
@@ -265,6 +267,9 @@ static int list_tests(lua_State *L)
             return luaL_error(L, "%s:1: must return a table of named functions", test->file->path);
         if (most != 0 && test->count == most)
             return luaL_error(L, "%s:1: has more than %d tests", test->file->path, (int)most);
+        if (most != 0 && lua_rawlen(L, -2) > LONGEST_NAME)
+            return luaL_error(L, "%s:1: a test's name has more than %d bytes", test->file->path,
+                              LONGEST_NAME);
         test->names = x_realloc(test->names, (test->count + 1) * sizeof(*test->names));
         test->names[test->count++] = x_strdup(lua_tostring(L, -2));
     }
@@ -298,6 +303,18 @@ static int by_name(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
+/* A test that loaded more than it may leaves nothing of that to the next. */
+static void drop_excess(struct policy_tests *tests, size_t first, size_t memory)
+{
+    if (tests->options.most_memory == 0 || tests->loaded_memory <= tests->options.most_memory)
+        return;
+    for (size_t i = first; i < tests->loaded_count; i++) {
+        policy_free(tests->loaded[i]);
+        tests->loaded[i] = NULL;
+    }
+    tests->loaded_memory = memory;
+}
+
 void policy_tests_run(struct policy_tests *tests, const struct bundle_file *file,
                       void (*report)(void *arg, const char *name, const struct problem *problem), void *arg)
 {
@@ -309,9 +326,11 @@ void policy_tests_run(struct policy_tests *tests, const struct bundle_file *file
     else if (test.count != 0)
         qsort(test.names, test.count, sizeof(*test.names), by_name);
     for (; listed && test.test < test.count; test.test++) {
+        size_t count = tests->loaded_count, memory = tests->loaded_memory;
         bool passed = generation_call(tests->generation, run_test, &test, file->path, &problems);
         report(arg, test.names[test.test], passed ? NULL : &problems.list[0]);
         problems_free(&problems);
+        drop_excess(tests, count, memory);
     }
     for (size_t i = 0; i < test.count; i++)
         free(test.names[i]);
