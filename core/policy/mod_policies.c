@@ -3,6 +3,7 @@
 #include "lua/json.h"
 #include "lua/modules.h"
 #include "lua/work.h"
+#include "policy/fields.h"
 #include "policy/mod_save.h"
 #include "policy/mod_simulate.h"
 #include "policy/shelf.h"
@@ -345,11 +346,18 @@ static int tests(lua_State *L)
     return 1;
 }
 
+/* policies.fields(): what policies are written with (policy/fields.h) */
+static int fields(lua_State *L)
+{
+    fields_push(L);
+    return 1;
+}
+
 void mod_policies_open(lua_State *L)
 {
     static const luaL_Reg functions[] = {{"load", load},       {"check", check}, {"admit", admit},
                                          {"advance", advance}, {"files", files}, {"tests", tests},
-                                         {NULL, NULL}};
+                                         {"fields", fields},   {NULL, NULL}};
     luaL_newlib(L, functions);
     mod_simulate_add(L);
     mod_save_add(L);

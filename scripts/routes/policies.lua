@@ -275,6 +275,10 @@ return {
     method = "GET", path = "/policies/:name/revisions", who = "operator",
     query = page.query(), handler = revisions,
   },
+  {
+    method = "GET", path = "/policies/fields", who = "operator", -- no policy can have this name (core/policy/policy.c)
+    handler = function() return 200, policies.fields() end,
+  },
   { method = "POST", path = "/policies/check", who = "operator", body = { source = SOURCE }, handler = check },
   {
     method = "POST", path = "/policies/simulate", who = "operator",
