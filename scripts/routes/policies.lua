@@ -33,16 +33,30 @@ local function errors_of(problems, field)
   return errors
 end
 
-local SHOWN = json.record("name", "revision", "parent", "author", "message", "note", "created_at", "updated_at", "source",
-  "declaration", "problems")
+-- What rows of the list have where it is to be without sources.
+local LIGHT = json.record("name", "revision", "parent", "author", "message", "note", "created_at", "updated_at", "rollouts",
+  "problems")
+local SHOWN = json.record("name", "revision", "parent", "author", "message", "note", "created_at", "updated_at", "rollouts",
+  "source", "declaration", "problems")
+
+local function fields_of(row, problems)
+  return {
+    name = row.name, revision = row.revision, parent = row.parent, author = row.author, message = row.message,
+    note = row.note, created_at = row.created_at, updated_at = row.updated_at, rollouts = row.rollouts,
+    problems = listed(problems),
+  }
+end
+
+local function light(row)
+  local _, problems = policy.plan(row)
+  return LIGHT(fields_of(row, problems))
+end
 
 local function shown(row)
   local plan, problems = policy.plan(row)
-  return SHOWN {
-    name = row.name, revision = row.revision, parent = row.parent, author = row.author, message = row.message,
-    note = row.note, created_at = row.created_at, updated_at = row.updated_at, source = row.source, declaration = plan,
-    problems = listed(problems),
-  }
+  local all = fields_of(row, problems)
+  all.source, all.declaration = row.source, plan
+  return SHOWN(all)
 end
 
 local function find(name)
@@ -76,7 +90,8 @@ end
 local function list(req)
   local after = page.start(req, "policies", "")
   local rows = db.all("policies_list", after, req.query.limit + 1)
-  return page.answer(req, "policies", rows, function(row) return row.name end, shown)
+  return page.answer(req, "policies", rows, function(row) return row.name end,
+    req.query.source and shown or light)
 end
 
 local function tell(row, status)
@@ -100,11 +115,12 @@ end
 
 -- What the request itself put in force, be there a newer one by now.
 local function brought(name, revision, status)
-  local row = find(name)
+  local newest = find(name)
+  local row = newest
   save(row)
   if row.revision ~= revision then
     row = db.one("policy_revision", name, revision)
-    row.updated_at = row.created_at
+    row.updated_at, row.rollouts = row.created_at, newest.rollouts
   end
   return tell(row, status)
 end
@@ -263,7 +279,10 @@ end
 local SHARE = { "number", min = 0, max = 1, optional = true }
 
 return {
-  { method = "GET", path = "/policies", who = "operator", query = page.query(), handler = list },
+  {
+    method = "GET", path = "/policies", who = "operator",
+    query = page.query { source = { "boolean", default = true } }, handler = list,
+  },
   { method = "GET", path = "/policies/:name", who = "operator", handler = function(req) return get(req) end },
   {
     method = "PUT", path = "/policies/:name", who = "operator",
