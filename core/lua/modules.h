@@ -7,6 +7,7 @@
 #include <lua.h>
 
 void modules_open(lua_State *L);
+void modules_open_pure(lua_State *L); /* those that compute and nothing else */
 
 void mod_blob_open(lua_State *L);
 void mod_concurrently_open(lua_State *L);
