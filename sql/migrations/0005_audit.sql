@@ -34,11 +34,6 @@ create trigger audit_only_grows before update or delete or truncate on audit
 alter table audit enable always trigger audit_only_grows; -- for a replication role, too
 revoke update, delete, truncate on audit from public, current_user;
 
--- Whether a person is behind what is written now.
-create function audited() returns boolean language sql stable as $$
-  select coalesce(current_setting('otad.actor', true), '') <> ''
-$$;
-
 create function audit_add(action text, kind text, target text, name text, before jsonb, after jsonb)
 returns void language plpgsql as $$
 declare
@@ -55,12 +50,11 @@ begin
   where actor is not null;
 end $$;
 
--- What an entry shows of a row: these columns, and of what would fill pages only how much it is.
-create function audit_shown(line jsonb, columns text[]) returns jsonb language sql immutable as $$
-  select jsonb_object_agg(key, case when length(value::text) > 4096 then to_jsonb(length(value::text) || ' characters')
-                                    when key like '%\_at' then to_jsonb(replace(value#>>'{}', '+00:00', 'Z'))
-                                    else value end)
-  from jsonb_each(line) where key = any (columns)
+-- What an entry shows of a value: of what would fill pages only how much it is.
+create function audit_value(name text, value jsonb) returns jsonb language sql stable as $$
+  select case when name like '%\_at' then to_jsonb(replace(value#>>'{}', '+00:00', 'Z'))
+              when length(value::text) > 4096 then to_jsonb(length(value::text) || ' characters')
+              else value end
 $$;
 
 -- Arguments: action, kind of the target, columns of its id, of its name, and those that an entry may show.
@@ -69,65 +63,72 @@ declare
   was jsonb := to_jsonb(old);
   becomes jsonb := to_jsonb(new);
   line jsonb := coalesce(becomes, was);
-  target text := line->>tg_argv[2];
-  shown text[] := string_to_array(tg_argv[4], ' ');
+  name text := line->>tg_argv[3];
+  before jsonb := case when was is not null then '{}' end;
+  after jsonb := case when becomes is not null then '{}' end;
+  c text;
 begin
-  if tg_op = 'UPDATE' then
-    shown := array(select c from unnest(shown) c where was->c is distinct from becomes->c);
+  if tg_table_name = 'device_credentials' then
+    name := (select device_code from devices where id = new.device_id);
   end if;
-  perform audit_add(tg_argv[0], tg_argv[1], target,
-                    case when tg_table_name = 'device_credentials'
-                         then (select device_code from devices where id = target::int) else line->>tg_argv[3] end,
-                    audit_shown(was, shown), audit_shown(becomes, shown));
+  foreach c in array string_to_array(tg_argv[4], ' ') loop -- a query over them would cost several times as much
+    if was->c is distinct from becomes->c then
+      before := before || jsonb_build_object(c, audit_value(c, was->c));
+      after := after || jsonb_build_object(c, audit_value(c, becomes->c));
+    end if;
+  end loop;
+  perform audit_add(tg_argv[0], tg_argv[1], line->>tg_argv[2], name, nullif(before, '{}'), nullif(after, '{}'));
   return null;
 end $$;
 
-create trigger audit_created after insert on devices for each row when (audited())
+create trigger audit_created after insert on devices for each row when (current_setting('otad.actor', true) <> '')
   execute function audit_row('device.create', 'device', 'id', 'device_code', 'device_code name chip tags user_id');
 create trigger audit_changed after update of device_code, name, chip, tags, user_id on devices for each row
-  when (audited() and (old.device_code, old.name, old.chip, old.tags, old.user_id)
+  when (current_setting('otad.actor', true) <> '' and (old.device_code, old.name, old.chip, old.tags, old.user_id)
                       is distinct from (new.device_code, new.name, new.chip, new.tags, new.user_id))
   execute function audit_row('device.change', 'device', 'id', 'device_code', 'device_code name chip tags user_id');
-create trigger audit_deleted after delete on devices for each row when (audited())
+create trigger audit_deleted after delete on devices for each row when (current_setting('otad.actor', true) <> '')
   execute function audit_row('device.delete', 'device', 'id', 'device_code',
                              'device_code name chip tags user_id firmware_version created_at');
-create trigger audit_changed after update of password_sha256 on device_credentials for each row when (audited())
+create trigger audit_changed after update of password_sha256 on device_credentials for each row
+  when (current_setting('otad.actor', true) <> '')
   execute function audit_row('device.credentials', 'device', 'device_id', '', '');
 
-create trigger audit_created after insert on firmware for each row when (audited())
+create trigger audit_created after insert on firmware for each row when (current_setting('otad.actor', true) <> '')
   execute function audit_row('firmware.create', 'firmware', 'id', 'version',
                              'version chip project size sha256 elf_sha256 secure_version signature_kind release_key notes');
 create trigger audit_signed after update of release_signature on firmware for each row
-  when (audited() and old.release_signature is distinct from new.release_signature)
+  when (current_setting('otad.actor', true) <> '' and old.release_signature is distinct from new.release_signature)
   execute function audit_row('firmware.sign', 'firmware', 'id', 'version', 'release_key');
-create trigger audit_deleted after delete on firmware for each row when (audited())
+create trigger audit_deleted after delete on firmware for each row when (current_setting('otad.actor', true) <> '')
   execute function audit_row('firmware.delete', 'firmware', 'id', 'version',
                              'version chip project size sha256 elf_sha256 secure_version signature_kind release_key notes');
 
-create trigger audit_created after insert on rollouts for each row when (audited())
+create trigger audit_created after insert on rollouts for each row when (current_setting('otad.actor', true) <> '')
   execute function audit_row('rollout.create', 'rollout', 'id', 'name',
                              'name policy revision firmware target params priority starts_at');
 create trigger audit_paused after update of state on rollouts for each row
-  when (audited() and old.state <> new.state and new.state = 'paused')
+  when (current_setting('otad.actor', true) <> '' and old.state <> new.state and new.state = 'paused')
   execute function audit_row('rollout.pause', 'rollout', 'id', 'name', 'state reason');
 create trigger audit_resumed after update of state on rollouts for each row
-  when (audited() and old.state <> new.state and new.state = 'running')
+  when (current_setting('otad.actor', true) <> '' and old.state <> new.state and new.state = 'running')
   execute function audit_row('rollout.resume', 'rollout', 'id', 'name', 'state reason');
 create trigger audit_aborted after update of state on rollouts for each row
-  when (audited() and old.state <> new.state and new.state = 'aborted')
+  when (current_setting('otad.actor', true) <> '' and old.state <> new.state and new.state = 'aborted')
   execute function audit_row('rollout.abort', 'rollout', 'id', 'name', 'state reason');
 create trigger audit_rolled_back after update of state on rollouts for each row
-  when (audited() and old.state <> new.state and new.state = 'rolling_back')
+  when (current_setting('otad.actor', true) <> '' and old.state <> new.state and new.state = 'rolling_back')
   execute function audit_row('rollout.rollback', 'rollout', 'id', 'name', 'state reason');
 
-create trigger audit_created after insert on users for each row when (audited())
+create trigger audit_created after insert on users for each row when (current_setting('otad.actor', true) <> '')
   execute function audit_row('user.create', 'user', 'id', 'email', 'email role');
-create trigger audit_role after update of role on users for each row when (audited() and old.role <> new.role)
+create trigger audit_role after update of role on users for each row
+  when (current_setting('otad.actor', true) <> '' and old.role <> new.role)
   execute function audit_row('user.role', 'user', 'id', 'email', 'role');
 create trigger audit_password after update of password on users for each row
-  when (audited() and old.password <> new.password)
+  when (current_setting('otad.actor', true) <> '' and old.password <> new.password)
   execute function audit_row('user.password', 'user', 'id', 'email', '');
-create trigger audit_deleted after delete on users for each row when (audited())
+create trigger audit_deleted after delete on users for each row when (current_setting('otad.actor', true) <> '')
   execute function audit_row('user.delete', 'user', 'id', 'email', 'email role created_at');
 
 -- Of updates what a person ordered or cancelled: entries about the device. Those that end with their rollout are told of
@@ -144,9 +145,11 @@ begin
                                        'version', new.version, 'state', new.state, 'reason', new.reason));
   return null;
 end $$;
-create trigger audit_created after insert on updates for each row when (audited()) execute function audit_update();
+create trigger audit_created after insert on updates for each row
+  when (current_setting('otad.actor', true) <> '') execute function audit_update();
 create trigger audit_cancelled after update of state on updates for each row
-  when (new.state = 'cancelled' and old.state <> 'cancelled' and audited()) execute function audit_update();
+  when (new.state = 'cancelled' and old.state <> 'cancelled' and current_setting('otad.actor', true) <> '')
+  execute function audit_update();
 
 -- Of policies the revision, and what its author said of it. A statement that goes back sets otad.action.
 create function audit_policy() returns trigger language plpgsql as $$
@@ -158,9 +161,10 @@ begin
      where policy = new.name and revision = new.revision));
   return null;
 end $$;
-create trigger audit_created after insert on policies for each row when (audited()) execute function audit_policy();
+create trigger audit_created after insert on policies for each row
+  when (current_setting('otad.actor', true) <> '') execute function audit_policy();
 create trigger audit_changed after update of revision on policies for each row
-  when (audited() and old.revision <> new.revision) execute function audit_policy();
+  when (current_setting('otad.actor', true) <> '' and old.revision <> new.revision) execute function audit_policy();
 
 -- Of sessions how they begin, and how they end by what was done to them alone: an entry about the account.
 create function audit_session() returns trigger language plpgsql as $$
@@ -171,9 +175,11 @@ begin
          then jsonb_build_object('reason', 'a refresh token was used again') end);
   return null;
 end $$;
-create trigger audit_created after insert on sessions for each row when (audited()) execute function audit_session();
+create trigger audit_created after insert on sessions for each row
+  when (current_setting('otad.actor', true) <> '') execute function audit_session();
 create trigger audit_ended after update of revoked_at on sessions for each row
-  when (old.revoked_at is null and new.revoked_at is not null and pg_trigger_depth() = 0 and audited())
+  when (old.revoked_at is null and new.revoked_at is not null and pg_trigger_depth() = 0
+        and current_setting('otad.actor', true) <> '')
   execute function audit_session();
 
 -- Entries, the newest first. $1: account  $2: action  $3: kind and $4: id of the target  $5: from  $6: to; each may be
