@@ -3,6 +3,7 @@
 local device = require "lib.device"
 local page = require "lib.page"
 local span = require "lib.span"
+local timeline = require "lib.timeline"
 local when = require "lib.when"
 
 local HOUR, DAY = 3600, 86400
@@ -46,6 +47,13 @@ local function names(req)
   return 200, { names = json.array(list) }
 end
 
+local function events(req)
+  device.must_be_visible(req)
+  local us, source, id = page.start(req, "timeline")
+  local rows = db.all("timeline_of_device", req.params.id, us, source, id, req.query.limit + 1)
+  return page.answer(req, "timeline", rows, function(row) return row.us, row.source, row.id end, timeline.shown)
+end
+
 return {
   {
     method = "GET", path = "/devices/:id/logs", who = "user",
@@ -63,4 +71,5 @@ return {
     handler = telemetry,
   },
   { method = "GET", path = "/devices/:id/telemetry/names", who = "user", handler = names },
+  { method = "GET", path = "/devices/:id/timeline", who = "user", query = page.query(), handler = events },
 }
