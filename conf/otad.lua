@@ -79,6 +79,6 @@ return {
   policies = { save = true }, -- those put in force over HTTP are written to scripts/policies, too
 
   telemetry = { keep_days = 30 },
-  logs = { keep_days = 30 },
+  logs = { keep_days = 30 }, -- and what the timeline of a device has
   decisions = { keep_days = 90 }, -- of policies, on rollouts: what `explain` and `replay` know
 }

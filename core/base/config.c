@@ -120,7 +120,7 @@ static const struct config_key keys[] = {
         "between batched writes of device state", NULL),
     KEY("telemetry.window", CONFIG_DURATION, telemetry_window, "10s", "time one row of history covers", NULL),
     KEY("telemetry.keep_days", CONFIG_INT, telemetry_keep_days, "30", "days of history", NULL),
-    KEY("logs.keep_days", CONFIG_INT, logs_keep_days, "30", "days of device logs", NULL),
+    KEY("logs.keep_days", CONFIG_INT, logs_keep_days, "30", "days of device logs and events", NULL),
     KEY("decisions.keep_days", CONFIG_INT, decisions_keep_days, "90", "days of decisions on rollouts", NULL),
 };
 
