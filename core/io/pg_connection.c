@@ -164,7 +164,7 @@ void pg_connection_send(struct pg_connection *connection, struct pg_query *query
     if (alone && connection->unsynced)
         sync_now(connection);
     query->next = NULL;
-    query->prepares = !connection->known[statement->index];
+    query->prepares = !statement->anew && !connection->known[statement->index];
     query->renewed = connection->renewed[statement->index];
     query->prepared = query->answered = query->again = query->syncs = false;
     *connection->tail = query;
@@ -181,7 +181,11 @@ void pg_connection_send(struct pg_connection *connection, struct pg_query *query
         if (PQsendPrepare(connection->conn, name, statement->text, 0, NULL) != 1)
             break_later(connection);
     }
-    if (PQsendQueryPrepared(connection->conn, name, (int)query->count, query->values, NULL, NULL, 0) != 1)
+    int sent = statement->anew ? PQsendQueryParams(connection->conn, statement->text, (int)query->count, NULL,
+                                                   query->values, NULL, NULL, 0)
+                               : PQsendQueryPrepared(connection->conn, name, (int)query->count, query->values,
+                                                     NULL, NULL, 0);
+    if (sent != 1)
         break_later(connection);
     else if (alone)
         sync_now(connection);
