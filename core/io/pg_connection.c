@@ -176,11 +176,17 @@ static void send_one(struct pg_connection *connection, struct pg_sent *sent, siz
     bool *known = &connection->known[statement->index];
     char name[96];
 
-    sent->prepares = !*known;
+    sent->prepares = !statement->anew && !*known;
     sent->prepared = false;
     sent->renewed = connection->renewed[statement->index];
     if (connection->broken)
         return;
+    if (statement->anew) {
+        if (PQsendQueryParams(connection->conn, statement->text, (int)count, NULL, values, NULL, NULL, 0) !=
+            1)
+            break_later(connection);
+        return;
+    }
     snprintf(name, sizeof(name), sent->renewed == 0 ? "%s" : "%s %u", statement->name, sent->renewed);
     *known = true;
     if (sent->prepares && PQsendPrepare(connection->conn, name, statement->text, 0, NULL) != 1)
