@@ -1,7 +1,7 @@
 -- Updates 1 % first, then 10 %, half, all; stops by itself when the new firmware does badly.
 return {
   stages = {
-    { name = "canary", share = 0.01, soak = "212m" },
+    { name = "canary", share = 0.01, soak = "140m" },
     { name = "early",  share = 0.10, soak = "2h" },
     { name = "half",   share = 0.50, soak = "6h" },
     { name = "all",    share = 1.00 },

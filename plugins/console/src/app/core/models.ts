@@ -329,6 +329,8 @@ export interface DeviceFilter {
   online?: boolean;
   version?: string;
   silent_for?: number;
+  heard_within?: number;
+  battery_below?: number;
   update?: 'under_way' | 'failed';
   firmware_id?: number;
 }
