@@ -109,6 +109,10 @@ export class FilterBar {
     })),
   );
 
+  protected drop(name: keyof DeviceFilter): void {
+    this.set({ [name]: undefined });
+  }
+
   protected label({ value, count: n }: Facet): string {
     return n ? `${value} (${count(n)})` : value;
   }
