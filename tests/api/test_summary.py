@@ -117,7 +117,7 @@ def test_operators_see_all_and_rollouts(own, chief):
         made[name] = answer.json()["rollout"]["id"]
     assert chief.client.post(f"/rollouts/{made['waits']}/pause", json={}).status_code == 200
     entry, = wait_for(lambda: attention(chief, "rollout_paused"), 30)
-    assert entry == {"kind": "rollout_paused", "count": 1, "text": "rollout pauses is paused: not on a Friday", "filter": None,
+    assert entry == {"kind": "rollout_paused", "count": 1, "text": "Rollout pauses is paused: not on a Friday", "filter": None,
                      "rollout_id": made["pauses"], "policy": "pauses"}
     body = summary(chief)
     assert body["devices"]["total"] == 1
