@@ -6,6 +6,7 @@ import {
   inject,
   input,
   model,
+  output,
   signal,
   untracked,
 } from '@angular/core';
@@ -76,6 +77,9 @@ export class TargetEditor {
   /** What the server says is wrong, by field ("target.device_ids"). */
   readonly errors = input<Record<string, string | undefined>>({});
 
+  /** Whether what was typed is a target; not while something in it cannot be read. */
+  readonly sound = output<boolean>();
+
   protected readonly tagProblem = tagProblem;
   private readonly found = this.api.resource<Facets>(() => '/devices/facets');
   protected readonly facets = computed<Facets>(() =>
@@ -97,6 +101,10 @@ export class TargetEditor {
   });
 
   constructor() {
+    effect(() => {
+      const { ids, wrong } = this.read();
+      this.sound.emit(!wrong.length && ids.length <= MOST_IDS);
+    });
     // Ids that came with the target are shown; those that are being typed stay as they are.
     effect(() => {
       const ids = this.target().device_ids ?? [];

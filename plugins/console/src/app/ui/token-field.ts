@@ -33,17 +33,17 @@ const SHOWN = 12; // suggestions
           <button matChipRemove [attr.aria-label]="'Remove ' + value"><otad-icon [path]="icon" /></button>
         </mat-chip-row>
       }
-      <input
-        #box
-        autocomplete="off"
-        [matChipInputFor]="grid"
-        [matChipInputSeparatorKeyCodes]="separators"
-        [matChipInputAddOnBlur]="!auto.isOpen"
-        [matAutocomplete]="auto"
-        (input)="typed.set(box.value)"
-        (matChipInputTokenEnd)="add($event.value)"
-      />
     </mat-chip-grid>
+    <input
+      #box
+      autocomplete="off"
+      [matChipInputFor]="grid"
+      [matChipInputSeparatorKeyCodes]="separators"
+      [matChipInputAddOnBlur]="!auto.isOpen"
+      [matAutocomplete]="auto"
+      (input)="typed.set(box.value)"
+      (matChipInputTokenEnd)="add($event.value)"
+    />
     <mat-autocomplete #auto="matAutocomplete" (optionSelected)="add($event.option.value)">
       @for (one of matching(); track one.value) {
         <mat-option [value]="one.value"
@@ -56,6 +56,16 @@ const SHOWN = 12; // suggestions
   styles: `
     mat-form-field {
       width: 100%;
+    }
+    mat-form-field ::ng-deep .mat-mdc-form-field-infix {
+      display: flex;
+      flex-wrap: wrap;
+      align-items: center;
+      gap: 4px 8px;
+    }
+    input {
+      flex: 1 1 90px;
+      min-width: 0;
     }
     .wrong {
       color: var(--bad);

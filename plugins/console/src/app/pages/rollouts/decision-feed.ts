@@ -20,7 +20,7 @@ const MOST = 400; // rows; then it begins again with the newest page
   template: `@if (list.fresh()) {
       <otad-loading />
     } @else if (list.items().length) {
-      <ol>
+      <ol tabindex="0" aria-label="Decisions, newest first">
         @for (decision of list.items(); track decision.id) {
           <li>
             <otad-state [state]="decision.verdict" />
@@ -79,6 +79,9 @@ const MOST = 400; // rows; then it begins again with the newest page
     }
     .about {
       overflow-wrap: anywhere;
+    }
+    .about a {
+      text-decoration: underline;
     }
     .reason {
       margin-left: 6px;

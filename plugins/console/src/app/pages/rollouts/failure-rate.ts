@@ -87,6 +87,9 @@ const SAMPLES = 20; // below which the server's own rule does not judge a stage 
       margin-top: -6px;
       font-size: 12px;
     }
+    .rule a {
+      text-decoration: underline;
+    }
     .rule {
       font-size: 13px;
     }

@@ -55,6 +55,7 @@ export class NewRolloutPage {
   protected readonly policyName = signal<string | null>(null);
   private readonly ownName = signal<string | null>(null); // as typed; null: as suggested
   protected readonly target = signal<Target>({});
+  protected readonly targetSound = signal(true);
   protected readonly paramsText = signal('');
   protected readonly priority = signal<number | null>(null);
   protected readonly later = signal(false);
@@ -99,7 +100,7 @@ export class NewRolloutPage {
     const image = this.image();
     const policy = this.plan();
     const read = this.params();
-    if (!image || !policy || 'problem' in read) return null;
+    if (!image || !policy || 'problem' in read || !this.targetSound()) return null;
     return {
       policy: policy.name,
       firmware_id: image.id,

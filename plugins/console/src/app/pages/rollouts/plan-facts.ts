@@ -101,6 +101,9 @@ export function limitsOf(plan: Plan): [name: string, words: string][] {
     }
   </dl>`,
   styles: `
+    a {
+      text-decoration: underline;
+    }
     .tag {
       margin-right: 4px;
     }

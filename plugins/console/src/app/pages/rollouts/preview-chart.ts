@@ -34,6 +34,7 @@ const APART = 0.14; // of the width, at least, between the names of stages
         <span class="key"><i class="offered"></i>Offered</span>
         <span class="key"><i class="succeeded"></i>Succeeded</span>
         <span class="key"><i class="failed"></i>Failed</span>
+        <span class="muted">straight between the policy's decisions</span>
       </figcaption>
     </figure>
     <details>
@@ -53,12 +54,19 @@ const APART = 0.14; // of the width, at least, between the names of stages
             @for (stage of preview().stages; track $index) {
               <tr>
                 <th scope="row">
-                  {{ stage.name }} <span class="muted">{{ percent(stage.share) }}</span>
+                  {{ stage.name }}
+                  @if (stage.name !== percent(stage.share)) {
+                    <span class="muted">{{ percent(stage.share) }}</span>
+                  }
                 </th>
-                <td class="end">{{ stage.entered_s ? 'after ' + duration(stage.entered_s) : 'at once' }}</td>
-                <td class="end">{{ number(stage.offered) }}</td>
-                <td class="end">{{ number(stage.succeeded) }}</td>
-                <td class="end">{{ number(stage.failed) }}</td>
+                @if (stage.entered_s !== undefined) {
+                  <td class="end">{{ stage.entered_s ? 'after ' + duration(stage.entered_s) : 'at once' }}</td>
+                  <td class="end">{{ number(stage.offered ?? 0) }}</td>
+                  <td class="end">{{ number(stage.succeeded ?? 0) }}</td>
+                  <td class="end">{{ number(stage.failed ?? 0) }}</td>
+                } @else {
+                  <td class="end muted" colspan="4">not reached</td>
+                }
               </tr>
             }
           </tbody>
@@ -76,13 +84,15 @@ export class PreviewChart {
   protected readonly words = computed(() => outcomeWords(this.preview()));
   protected readonly marks = computed(() => {
     const end = Math.max(this.preview().at_s, 1);
-    return this.preview().stages.map(({ name, entered_s }) => ({ name, x: entered_s / end }));
+    return this.preview()
+      .stages.filter(({ entered_s }) => entered_s !== undefined)
+      .map(({ name, entered_s }) => ({ name, x: entered_s! / end }));
   });
   /** The stages whose names have room. */
   protected readonly named = computed(() => {
     let before = -1;
     return this.marks().filter(({ x }) => {
-      if (x - before < APART || x > 1 - APART / 2) return false;
+      if (x - before < APART || x > 1 - APART) return false;
       before = x;
       return true;
     });

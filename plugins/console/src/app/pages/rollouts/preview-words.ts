@@ -12,13 +12,14 @@ export interface Preview extends Simulation {
   stages: {
     name: string;
     share: number;
-    soak_s: number;
-    entered_s: number;
-    until_s: number | null;
-    offered: number;
-    succeeded: number;
-    failed: number;
+    /** What follows is absent where it never came to that stage. */
+    entered_s?: number;
+    offered?: number;
+    succeeded?: number;
+    failed?: number;
   }[];
+  /** How many devices end in each state. */
+  counts: Record<string, number>;
   held: { verdict: string; reason: string | null; count: number }[];
 }
 
@@ -53,25 +54,33 @@ export function readParams(text: string): { params: Record<string, unknown> } | 
 /** What becomes of the rollout, in a sentence or two. */
 export function outcomeWords(preview: Preview): string {
   const { outcome, reason, stage, stages } = preview;
-  const { succeeded, failed } = preview.timeline.at(-1) ?? { succeeded: 0, failed: 0 };
+  const { succeeded, failed } = endOf(preview);
   const after = duration(preview.at_s);
   const at = stage && stages.length > 1 ? ` in stage “${stage}”` : '';
-  const why = reason ? `: ${reason}` : '';
+  const why = reason ? `: ${reason.replace(/^the time was over: /, '')}` : '';
   const so = `${count(succeeded)} of ${count(preview.targeted)} succeed${failed ? `, ${count(failed)} fail (${percent(failed / (succeeded + failed))})` : ''}.`;
   switch (outcome) {
     case 'completed':
       return preview.targeted ? `Completes after ${after}. ${so}` : 'Completes at once: no device can have it.';
     case 'paused':
-      return `Pauses${at} after ${after}${why}. Until then ${so}`;
+      return `Pauses${at} after ${after}${why}. By then ${so}`;
     case 'aborted':
-      return `Aborts itself${at} after ${after}${why}. Until then ${so}`;
+      return `Aborts itself${at} after ${after}${why}. By then ${so}`;
     case 'rolled_back':
       return `Rolls itself back${at} after ${after}${why}.`;
     case 'reverted':
       return `The policy fails${at}${why}.`;
     default:
-      return `Is not over after ${after}${why}. Until then ${so}`;
+      return `Is not over after ${after}${why}. By then ${so}`;
   }
+}
+
+/** How many have succeeded and failed in the end, as policies count. */
+function endOf({ counts }: Preview): { succeeded: number; failed: number; offered: number } {
+  const sum = (...states: string[]) => states.reduce((n, state) => n + (counts[state] ?? 0), 0);
+  const failed = sum('failed', 'rolled_back', 'timed_out', 'vanished');
+  const others = sum('pending', 'offered', 'downloading', 'installing', 'rejected', 'cancelled');
+  return { succeeded: sum('succeeded'), failed, offered: sum('succeeded') + failed + others };
 }
 
 export interface Curve {
@@ -86,8 +95,7 @@ export function curvesOf(preview: Preview): Curve[] {
   const all = Math.max(preview.targeted, 1);
   return (['offered', 'succeeded', 'failed'] as const).map((kind) => {
     const points = preview.timeline.map((moment): [number, number] => [moment.at_s / end, moment[kind] / all]);
-    const after = points.at(-1);
-    if (after && after[0] < 1) points.push([1, after[1]]);
+    if (points.length) points.push([1, endOf(preview)[kind] / all]);
     return { kind, points };
   });
 }

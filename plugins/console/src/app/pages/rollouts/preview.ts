@@ -38,13 +38,16 @@ export class RolloutPreview {
   /** Percent, and seconds. */
   protected readonly failures = signal<number | null>(1);
   protected readonly takes = signal<number | null>(60);
+  /** Pauses after which somebody resumes. */
+  protected readonly resumes = signal<number | null>(0);
 
   private readonly wanted = computed(() => {
     const planned = this.planned();
     const failures = this.failures();
     const takes = this.takes();
     if (!planned || failures === null || failures < 0 || failures > 100 || takes === null || takes < 1) return null;
-    return JSON.stringify({ ...planned, assume: { failure_rate: failures / 100, duration_s: takes } });
+    const resumes = Math.min(Math.max(Math.trunc(this.resumes() ?? 0), 0), 1000);
+    return JSON.stringify({ ...planned, resumes, assume: { failure_rate: failures / 100, duration_s: takes } });
   });
   private readonly asked = signal<string | null>(null);
   protected readonly answer = httpResource<Preview>(() => {

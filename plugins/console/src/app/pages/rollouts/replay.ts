@@ -112,6 +112,9 @@ interface Replayed {
       display: grid;
       gap: 12px;
     }
+    p a {
+      text-decoration: underline;
+    }
     .row p {
       flex: 1 1 320px;
     }
