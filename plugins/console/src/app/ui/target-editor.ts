@@ -15,14 +15,9 @@ import { MatFormFieldModule } from '@angular/material/form-field';
 import { MatInputModule } from '@angular/material/input';
 import { Api } from '../core/api';
 import { counted } from '../core/format';
-import { Target } from '../core/models';
+import { Facets, Target } from '../core/models';
 import { MOST_IDS, readIds, readTags, tagProblem, writeTags } from './targets';
 import { TokenField } from './token-field';
-
-interface Facets {
-  versions: { value: string; count: number }[];
-  tags: { value: string; count: number }[];
-}
 
 /** Which devices: by tags, by what they run, or one by one. Nothing given: all that can have the firmware. */
 @Component({
@@ -83,7 +78,7 @@ export class TargetEditor {
   protected readonly tagProblem = tagProblem;
   private readonly found = this.api.resource<Facets>(() => '/devices/facets');
   protected readonly facets = computed<Facets>(() =>
-    this.found.hasValue() ? this.found.value()! : { versions: [], tags: [] },
+    this.found.hasValue() ? this.found.value()! : { chips: [], versions: [], tags: [] },
   );
   protected readonly tags = computed(() => writeTags(this.target().tags));
   protected readonly idsText = signal('');

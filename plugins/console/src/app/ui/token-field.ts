@@ -13,6 +13,7 @@ import { MatChipsModule } from '@angular/material/chips';
 import { MatFormFieldModule } from '@angular/material/form-field';
 import { mdiClose } from '@mdi/js';
 import { count } from '../core/format';
+import { Facet } from '../core/models';
 import { Icon } from './icon';
 
 const ENTER = 13;
@@ -80,7 +81,7 @@ export class TokenField {
   readonly label = input.required<string>();
   readonly hint = input('');
   readonly values = model.required<string[]>();
-  readonly suggestions = input<{ value: string; count: number }[]>([]);
+  readonly suggestions = input<Facet[]>([]);
   readonly check = input<(text: string) => string | null>(() => null);
   /** What the server says is wrong. */
   readonly error = input<string>();

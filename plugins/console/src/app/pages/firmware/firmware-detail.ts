@@ -5,6 +5,7 @@ import { Router, RouterLink } from '@angular/router';
 import { mdiCheckDecagram, mdiShieldAlert } from '@mdi/js';
 import { firstValueFrom } from 'rxjs';
 import { Api, ApiError } from '../../core/api';
+import { coalesce } from '../../core/coalesce';
 import { Feed } from '../../core/feed';
 import { bytes, count, counted, fullTime } from '../../core/format';
 import { Firmware, Page, Rollout } from '../../core/models';
@@ -16,7 +17,6 @@ import { Icon } from '../../ui/icon';
 import { Loading, Problem } from '../../ui/notice';
 import { PageHeader } from '../../ui/page-header';
 import { RolloutBar } from '../../ui/rollout-bar';
-import { soon } from '../../ui/soon';
 import { StateBadge } from '../../ui/state-badge';
 import { Time } from '../../ui/time';
 import { Toast } from '../../ui/toast';
@@ -85,11 +85,11 @@ export class FirmwareDetailPage {
     effect(() => {
       if (this.image.hasValue()) title.set(`${this.image.value()!.project} ${this.image.value()!.version}`);
     });
-    const reread = soon(() => {
+    const reread = coalesce(() => {
       this.image.reload();
       this.running.reload();
       this.newest.reload();
-    });
+    }, 1000);
     inject(Feed).watch(
       () => (this.operator() ? ['fleet', 'rollouts'] : ['fleet']),
       ({ event, data }) => {

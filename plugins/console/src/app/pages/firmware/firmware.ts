@@ -5,6 +5,7 @@ import { MatSelectModule } from '@angular/material/select';
 import { Router, RouterLink } from '@angular/router';
 import { mdiPackageVariantClosed } from '@mdi/js';
 import { Api } from '../../core/api';
+import { coalesce } from '../../core/coalesce';
 import { Feed } from '../../core/feed';
 import { bytes, counted } from '../../core/format';
 import { Firmware, FleetSummary } from '../../core/models';
@@ -13,7 +14,6 @@ import { Session } from '../../core/session';
 import { More } from '../../ui/more';
 import { Empty, Loading } from '../../ui/notice';
 import { PageHeader } from '../../ui/page-header';
-import { soon } from '../../ui/soon';
 import { Time } from '../../ui/time';
 import { CHIP_NAMES } from './image';
 import { Upload } from './upload';
@@ -77,10 +77,10 @@ export class FirmwarePage {
       this.chip();
       untracked(() => this.list.restart());
     });
-    const reread = soon(() => {
+    const reread = coalesce(() => {
       this.list.reload();
       this.summary.reload();
-    });
+    }, 1000);
     inject(Feed).watch(
       () => ['fleet'],
       ({ event }) => event === 'firmware' && reread(),

@@ -1,12 +1,12 @@
 import { ChangeDetectionStrategy, Component, effect, inject, input, untracked } from '@angular/core';
 import { RouterLink } from '@angular/router';
 import { Api } from '../../core/api';
+import { coalesce } from '../../core/coalesce';
 import { Feed } from '../../core/feed';
 import { Decision } from '../../core/models';
 import { PagedList } from '../../core/paged-list';
 import { More } from '../../ui/more';
 import { Loading } from '../../ui/notice';
-import { soon } from '../../ui/soon';
 import { StateBadge } from '../../ui/state-badge';
 import { Time } from '../../ui/time';
 
@@ -127,7 +127,7 @@ export class DecisionFeed {
       this.rollout();
       untracked(() => this.list.restart());
     });
-    const show = soon(() => {
+    const show = coalesce(() => {
       const news = this.came;
       this.came = [];
       if (this.list.items().length + news.length > MOST) {

@@ -13,7 +13,7 @@ import { Firmware, Page, Policy, Rollout, Target } from '../../core/models';
 import { Empty, Loading, Problem } from '../../ui/notice';
 import { PageHeader } from '../../ui/page-header';
 import { TargetEditor } from '../../ui/target-editor';
-import { tidy } from '../../ui/targets';
+import { readIds, readTags, tagProblem, tidy } from '../../ui/targets';
 import { Planned, RolloutPreview } from './preview';
 import { describePolicy, paramsRead, readParams } from './preview-words';
 
@@ -45,6 +45,10 @@ export class NewRolloutPage {
   /** From the address: what it begins with. */
   readonly firmware_id = input<string>();
   readonly policy = input<string>();
+  readonly device_ids = input<string>();
+  readonly chip = input<string>();
+  readonly tag = input<string>();
+  readonly version = input<string>();
 
   protected readonly icon = mdiPackageVariantClosed;
   protected readonly zone = zone();
@@ -120,8 +124,22 @@ export class NewRolloutPage {
 
   constructor() {
     effect(() => {
-      const given = Number(this.firmware_id());
-      if (given) untracked(() => this.firmwareId.set(given));
+      const items = this.images.hasValue() ? this.images.value()!.items : [];
+      const given = Number(this.firmware_id()) || null;
+      const chip = this.chip();
+      const newest = items.find((image) => image.release_key && chip === image.chip)?.id ?? null;
+      untracked(() => this.firmwareId() === null && this.firmwareId.set(given ?? newest));
+    });
+    effect(() => {
+      const { ids } = readIds(this.device_ids() ?? '');
+      const [tag, version] = [this.tag(), this.version()];
+      untracked(() =>
+        this.target.set({
+          ...(tag && !tagProblem(tag) && { tags: readTags([tag]) }),
+          ...(version && { versions: [version] }),
+          ...(ids.length && { device_ids: ids }),
+        }),
+      );
     });
     effect(() => {
       const items = this.policies.hasValue() ? this.policies.value()!.items : [];

@@ -46,11 +46,11 @@ interface Replayed {
           @if (!found.asked) {
             There is no decision of the policy to compare yet.
           } @else if (!found.differing && !found.failed) {
-            <strong>It would have decided the same, all {{ counted(found.asked, 'time') }}.</strong>
+            <strong>It would have decided the same in all {{ counted(found.asked, 'case') }}.</strong>
           } @else {
             <strong
-              >It would have decided otherwise {{ number(found.differing) }} of
-              {{ counted(found.asked, 'time') }}.</strong
+              >It would have decided otherwise in {{ number(found.differing) }} of
+              {{ counted(found.asked, 'case') }}.</strong
             >
           }
           @if (found.reworded) {

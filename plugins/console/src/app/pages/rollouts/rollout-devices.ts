@@ -1,13 +1,13 @@
 import { ChangeDetectionStrategy, Component, computed, effect, inject, input, untracked } from '@angular/core';
 import { RouterLink } from '@angular/router';
 import { Api } from '../../core/api';
+import { coalesce } from '../../core/coalesce';
 import { Feed } from '../../core/feed';
 import { count, counted } from '../../core/format';
 import { RolloutCounts, Update, UpdateState } from '../../core/models';
 import { PagedList } from '../../core/paged-list';
 import { More } from '../../ui/more';
 import { Loading } from '../../ui/notice';
-import { soon } from '../../ui/soon';
 import { StateBadge } from '../../ui/state-badge';
 import { isUnderWay, lookOf } from '../../ui/states';
 import { Time } from '../../ui/time';
@@ -38,7 +38,8 @@ export class RolloutDevices {
   private readonly api = inject(Api);
 
   readonly rollout = input.required<number>();
-  readonly counts = input.required<RolloutCounts>();
+  /** Null: they do not tell how many updates there are of each state, as on the way back. */
+  readonly counts = input.required<RolloutCounts | null>();
   /** As the address has it. */
   readonly state = input<string>();
 
@@ -49,8 +50,8 @@ export class RolloutDevices {
   protected readonly shownText = computed(() => lookOf(this.shown() ?? '').text.toLowerCase());
   /** States that there are devices in, and the one that is shown. */
   protected readonly tabs = computed(() =>
-    STATES.map((state) => ({ state, text: lookOf(state).text, n: this.counts()[state] })).filter(
-      ({ state, n }) => n > 0 || state === this.shown(),
+    STATES.map((state) => ({ state, text: lookOf(state).text, n: this.counts()?.[state] })).filter(
+      ({ state, n }) => n !== 0 || state === this.shown(),
     ),
   );
   protected readonly list = new PagedList<Update>((cursor) =>
@@ -65,8 +66,8 @@ export class RolloutDevices {
       this.shown();
       untracked(() => this.list.restart());
     });
-    const reread = soon(() => this.list.items().length <= PAGE && this.list.reload());
-    const show = soon(() => {
+    const reread = coalesce(() => this.list.items().length <= PAGE && this.list.reload(), 1000);
+    const show = coalesce(() => {
       const known = this.list.items().filter(({ id }) => this.changed.has(id)).length;
       this.list.patch((row) => this.changed.get(row.id) ?? row);
       if (known < this.changed.size || this.shown()) reread();

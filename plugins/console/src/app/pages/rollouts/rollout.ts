@@ -1,6 +1,7 @@
 import { ChangeDetectionStrategy, Component, computed, effect, inject, input, signal } from '@angular/core';
 import { MatButtonModule } from '@angular/material/button';
 import { Api } from '../../core/api';
+import { coalesce } from '../../core/coalesce';
 import { Feed } from '../../core/feed';
 import { count, counted } from '../../core/format';
 import { Rollout, RolloutDetail } from '../../core/models';
@@ -8,8 +9,7 @@ import { PageTitle } from '../../core/page-title';
 import { Confirm, Question } from '../../ui/confirm';
 import { Loading, Problem } from '../../ui/notice';
 import { PageHeader } from '../../ui/page-header';
-import { RolloutBar } from '../../ui/rollout-bar';
-import { soon } from '../../ui/soon';
+import { goesBack, RolloutBar } from '../../ui/rollout-bar';
 import { StateBadge } from '../../ui/state-badge';
 import { lookOf } from '../../ui/states';
 import { Time } from '../../ui/time';
@@ -84,6 +84,10 @@ export class RolloutPage {
     const rollout = this.it();
     return rollout ? steeringOf(rollout.state) : [];
   });
+  protected readonly back = computed(() => {
+    const rollout = this.it();
+    return !!rollout && goesBack(rollout);
+  });
   protected readonly limit = computed(() => {
     const plan = this.it()?.plan as Plan | undefined;
     return plan && !plan.advance ? (plan.max_failure ?? null) : null;
@@ -101,7 +105,7 @@ export class RolloutPage {
       if (rollout) title.set(`${rollout.name}: ${lookOf(rollout.state).text.toLowerCase()}`);
     });
     // The explanation is not in events: it is read again, less often than they come.
-    const reread = soon(() => this.rollout.reload(), 2000);
+    const reread = coalesce(() => this.rollout.reload(), 2000);
     inject(Feed).watch(
       () => [`rollout:${this.id()}`],
       ({ event, data }) => {

@@ -4,15 +4,14 @@ import { MatTabsModule } from '@angular/material/tabs';
 import { RouterLink } from '@angular/router';
 import { mdiRocketLaunchOutline } from '@mdi/js';
 import { Api } from '../../core/api';
+import { coalesce } from '../../core/coalesce';
 import { Feed } from '../../core/feed';
-import { count } from '../../core/format';
 import { Rollout, RolloutState } from '../../core/models';
 import { PagedList } from '../../core/paged-list';
 import { More } from '../../ui/more';
 import { Empty, Loading } from '../../ui/notice';
 import { PageHeader } from '../../ui/page-header';
-import { RolloutBar, segmentsOf } from '../../ui/rollout-bar';
-import { soon } from '../../ui/soon';
+import { progressOf, RolloutBar } from '../../ui/rollout-bar';
 import { StateBadge } from '../../ui/state-badge';
 import { lookOf } from '../../ui/states';
 import { Time } from '../../ui/time';
@@ -32,7 +31,7 @@ export class RolloutsPage {
   readonly state = input<string>();
 
   protected readonly icon = mdiRocketLaunchOutline;
-  protected readonly number = count;
+  protected readonly words = progressOf;
   protected readonly tabs = [
     { state: undefined, text: 'All' },
     ...STATES.map((state) => ({ state, text: lookOf(state).text })),
@@ -49,7 +48,7 @@ export class RolloutsPage {
       this.shown();
       untracked(() => this.list.restart());
     });
-    const reread = soon(() => this.list.reload());
+    const reread = coalesce(() => this.list.reload(), 1000);
     inject(Feed).watch(
       () => ['rollouts'],
       ({ event, data }) => {
@@ -62,12 +61,5 @@ export class RolloutsPage {
       },
       reread,
     );
-  }
-
-  /** "12 of 63 succeeded, 1 failed" */
-  protected words({ counts }: Rollout): string {
-    if (!counts.targeted) return counts.excluded ? 'No device can have it' : 'No device is targeted';
-    const bad = segmentsOf(counts).find(({ kind }) => kind === 'failed');
-    return `${count(counts.succeeded)} of ${count(counts.targeted)} succeeded${bad ? `, ${count(bad.n)} failed` : ''}`;
   }
 }
