@@ -47,13 +47,16 @@ export interface Question {
         }
       </mat-dialog-content>
       <mat-dialog-actions align="end">
-        <button matButton type="button" mat-dialog-close>Cancel</button>
+        <button matButton type="button" [mat-dialog-close]="undefined">Cancel</button>
         <button matButton="filled" type="submit" [class.danger]="question.danger" [disabled]="!good()">
           {{ question.verb }}
         </button>
       </mat-dialog-actions>
     </form>`,
   styles: `
+    mat-dialog-content.stack {
+      display: grid;
+    }
     .danger:not([disabled]) {
       --mat-button-filled-container-color: light-dark(#b3261e, #f2b8b5);
       --mat-button-filled-label-text-color: light-dark(#fff, #601410);

@@ -1,9 +1,187 @@
-import { ChangeDetectionStrategy, Component } from '@angular/core';
+import { ChangeDetectionStrategy, Component, computed, effect, inject, input, signal, untracked } from '@angular/core';
+import { FormsModule } from '@angular/forms';
+import { MatButtonModule } from '@angular/material/button';
+import { MatFormFieldModule } from '@angular/material/form-field';
+import { MatInputModule } from '@angular/material/input';
+import { MatRadioModule } from '@angular/material/radio';
+import { MatSelectModule } from '@angular/material/select';
+import { Router, RouterLink } from '@angular/router';
+import { mdiPackageVariantClosed } from '@mdi/js';
+import { Api, ApiError } from '../../core/api';
+import { percent, zone } from '../../core/format';
+import { Firmware, Page, Policy, Rollout, Target } from '../../core/models';
+import { Empty, Loading, Problem } from '../../ui/notice';
 import { PageHeader } from '../../ui/page-header';
+import { TargetEditor } from '../../ui/target-editor';
+import { readIds, readTags, tagProblem, tidy } from '../../ui/targets';
+import { Planned, RolloutPreview } from './preview';
+import { describePolicy, paramsRead, readParams } from './preview-words';
 
+/** Plans a rollout: what, to whom, how and when; beside it, what that would do. */
 @Component({
   changeDetection: ChangeDetectionStrategy.OnPush,
-  imports: [PageHeader],
-  template: `<otad-header title="NewRolloutPage" />`,
+  imports: [
+    Empty,
+    FormsModule,
+    Loading,
+    MatButtonModule,
+    MatFormFieldModule,
+    MatInputModule,
+    MatRadioModule,
+    MatSelectModule,
+    PageHeader,
+    Problem,
+    RolloutPreview,
+    RouterLink,
+    TargetEditor,
+  ],
+  templateUrl: './new-rollout.html',
+  styleUrl: './new-rollout.scss',
 })
-export class NewRolloutPage {}
+export class NewRolloutPage {
+  private readonly api = inject(Api);
+  private readonly router = inject(Router);
+
+  /** From the address: what it begins with. */
+  readonly firmware_id = input<string>();
+  readonly policy = input<string>();
+  readonly device_ids = input<string>();
+  readonly chip = input<string>();
+  readonly tag = input<string>();
+  readonly version = input<string>();
+
+  protected readonly icon = mdiPackageVariantClosed;
+  protected readonly zone = zone();
+  protected readonly images = this.api.resource<Page<Firmware>>(() => '/firmware/list?limit=200');
+  protected readonly policies = this.api.resource<Page<Policy>>(() => '/policies?limit=200');
+
+  protected readonly firmwareId = signal<number | null>(null);
+  protected readonly policyName = signal<string | null>(null);
+  private readonly ownName = signal<string | null>(null); // as typed; null: as suggested
+  protected readonly target = signal<Target>({});
+  protected readonly targetSound = signal(true);
+  protected readonly paramsText = signal('');
+  protected readonly priority = signal<number | null>(null);
+  protected readonly later = signal(false);
+  protected readonly startText = signal(''); // local
+  private readonly opened = new Date().toISOString();
+
+  protected readonly image = computed(
+    () => this.images.hasValue() && this.images.value()!.items.find(({ id }) => id === this.firmwareId()),
+  );
+  protected readonly plan = computed(
+    () => this.policies.hasValue() && this.policies.value()!.items.find(({ name }) => name === this.policyName()),
+  );
+  protected readonly about = computed(() => {
+    const policy = this.plan();
+    if (!policy) return null;
+    const stages = policy.declaration?.stages ?? [];
+    return {
+      words: describePolicy(policy.source),
+      stages: stages
+        .map(({ name, share }) => (stages.length > 1 ? `${name} ${percent(share)}` : 'all at once'))
+        .join(' → '),
+      params: paramsRead(policy.source),
+    };
+  });
+  protected readonly name = computed(() => {
+    const image = this.image();
+    return this.ownName() ?? (image ? `${image.project} ${image.version}`.trim() : '');
+  });
+  protected readonly params = computed(() => readParams(this.paramsText()));
+  protected readonly paramsProblem = computed(() => {
+    const read = this.params();
+    return 'problem' in read ? read.problem : this.wrong()['params'];
+  });
+  /** RFC 3339; null: at once; undefined: not a time yet. */
+  private readonly startsAt = computed(() => {
+    if (!this.later()) return null;
+    const at = new Date(this.startText());
+    return Number.isNaN(at.getTime()) ? undefined : at.toISOString();
+  });
+
+  protected readonly planned = computed<Planned | null>(() => {
+    const image = this.image();
+    const policy = this.plan();
+    const read = this.params();
+    if (!image || !policy || 'problem' in read || !this.targetSound()) return null;
+    return {
+      policy: policy.name,
+      firmware_id: image.id,
+      target: this.named(image),
+      params: read.params,
+      start: this.startsAt() ?? this.opened,
+    };
+  });
+  protected readonly ready = computed(() => !!this.planned() && !!this.name().trim() && this.startsAt() !== undefined);
+
+  protected readonly busy = signal(false);
+  protected readonly error = signal<ApiError | null>(null);
+  /** What the server says of each field. */
+  protected readonly wrong = computed<Record<string, string | undefined>>(() =>
+    Object.fromEntries((this.error()?.errors ?? []).map(({ field, message }) => [field, message])),
+  );
+
+  constructor() {
+    effect(() => {
+      const items = this.images.hasValue() ? this.images.value()!.items : [];
+      const given = Number(this.firmware_id()) || null;
+      const chip = this.chip();
+      const newest = items.find((image) => image.release_key && chip === image.chip)?.id ?? null;
+      untracked(() => this.firmwareId() === null && this.firmwareId.set(given ?? newest));
+    });
+    effect(() => {
+      const { ids } = readIds(this.device_ids() ?? '');
+      const [tag, version] = [this.tag(), this.version()];
+      untracked(() =>
+        this.target.set({
+          ...(tag && !tagProblem(tag) && { tags: readTags([tag]) }),
+          ...(version && { versions: [version] }),
+          ...(ids.length && { device_ids: ids }),
+        }),
+      );
+    });
+    effect(() => {
+      const items = this.policies.hasValue() ? this.policies.value()!.items : [];
+      const usable = items.filter(({ declaration }) => declaration).map(({ name }) => name);
+      const given = [this.policy(), 'canary'].find((name) => name && usable.includes(name)) ?? usable[0];
+      untracked(() => this.policyName() === null && given && this.policyName.set(given));
+    });
+  }
+
+  /** The chip of the image always: it can go to no other. */
+  private named(image: Firmware): Target | undefined {
+    return tidy({ ...this.target(), chip: image.chip });
+  }
+
+  protected rename(text: string): void {
+    this.ownName.set(text || null);
+  }
+
+  protected addParam(name: string): void {
+    const read = this.params();
+    if ('problem' in read) return;
+    const value = name === 'timezone' ? Intl.DateTimeFormat().resolvedOptions().timeZone : null;
+    this.paramsText.set(JSON.stringify({ ...read.params, [name]: value }, null, 2));
+  }
+
+  protected async create(): Promise<void> {
+    const planned = this.planned();
+    if (!planned || !this.ready()) return;
+    this.busy.set(true);
+    this.error.set(null);
+    const { start: _, ...what } = planned;
+    try {
+      const { rollout } = await this.api.post<{ rollout: Rollout }>('/rollouts', {
+        ...what,
+        name: this.name().trim(),
+        ...(this.priority() !== null && { priority: this.priority() }),
+        ...(this.startsAt() && { starts_at: this.startsAt() }),
+      });
+      this.router.navigate(['/rollouts', rollout.id]);
+    } catch (error) {
+      this.error.set(ApiError.of(error));
+      this.busy.set(false);
+    }
+  }
+}

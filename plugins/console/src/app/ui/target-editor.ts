@@ -1,0 +1,124 @@
+import {
+  ChangeDetectionStrategy,
+  Component,
+  computed,
+  effect,
+  inject,
+  input,
+  model,
+  output,
+  signal,
+  untracked,
+} from '@angular/core';
+import { FormsModule } from '@angular/forms';
+import { MatFormFieldModule } from '@angular/material/form-field';
+import { MatInputModule } from '@angular/material/input';
+import { Api } from '../core/api';
+import { counted } from '../core/format';
+import { Facets, Target } from '../core/models';
+import { MOST_IDS, readIds, readTags, tagProblem, writeTags } from './targets';
+import { TokenField } from './token-field';
+
+/** Which devices: by tags, by what they run, or one by one. Nothing given: all that can have the firmware. */
+@Component({
+  selector: 'otad-target-editor',
+  changeDetection: ChangeDetectionStrategy.OnPush,
+  imports: [FormsModule, MatFormFieldModule, MatInputModule, TokenField],
+  template: `<otad-token-field
+      label="Tags"
+      hint="Devices that have all of them, such as site:hall-1"
+      [values]="tags()"
+      (valuesChange)="setTags($event)"
+      [suggestions]="facets().tags"
+      [check]="tagProblem"
+      [error]="errors()['target.tags']"
+    />
+    <otad-token-field
+      label="Running versions"
+      hint="Devices that run one of them"
+      [values]="target().versions ?? []"
+      (valuesChange)="change({ versions: $event })"
+      [suggestions]="facets().versions"
+      [error]="errors()['target.versions']"
+    />
+    <mat-form-field>
+      <mat-label>Device ids</mat-label>
+      <textarea
+        matInput
+        name="ids"
+        rows="1"
+        cdkTextareaAutosize
+        cdkAutosizeMaxRows="6"
+        [ngModel]="idsText()"
+        (ngModelChange)="setIds($event)"
+        [attr.aria-invalid]="!!idsProblem()"
+      ></textarea>
+      <mat-hint [class.wrong]="idsProblem()">{{ idsProblem() ?? idsHint() }}</mat-hint>
+    </mat-form-field>`,
+  styles: `
+    :host {
+      display: grid;
+      gap: 12px;
+    }
+    .wrong {
+      color: var(--bad);
+    }
+  `,
+})
+export class TargetEditor {
+  private readonly api = inject(Api);
+
+  readonly target = model.required<Target>();
+  /** What the server says is wrong, by field ("target.device_ids"). */
+  readonly errors = input<Record<string, string | undefined>>({});
+
+  /** Whether what was typed is a target; not while something in it cannot be read. */
+  readonly sound = output<boolean>();
+
+  protected readonly tagProblem = tagProblem;
+  private readonly found = this.api.resource<Facets>(() => '/devices/facets');
+  protected readonly facets = computed<Facets>(() =>
+    this.found.hasValue() ? this.found.value()! : { chips: [], versions: [], tags: [] },
+  );
+  protected readonly tags = computed(() => writeTags(this.target().tags));
+  protected readonly idsText = signal('');
+  private readonly read = computed(() => readIds(this.idsText()));
+  protected readonly idsHint = computed(() =>
+    this.read().ids.length
+      ? counted(this.read().ids.length, 'device')
+      : 'Only these; separated by spaces, commas or lines',
+  );
+  protected readonly idsProblem = computed(() => {
+    const { ids, wrong } = this.read();
+    if (wrong.length) return `${wrong.slice(0, 3).join(', ')}: not an id of a device`;
+    if (ids.length > MOST_IDS) return 'Up to 10,000 devices can be named';
+    return this.errors()['target.device_ids'];
+  });
+
+  constructor() {
+    effect(() => {
+      const { ids, wrong } = this.read();
+      this.sound.emit(!wrong.length && ids.length <= MOST_IDS);
+    });
+    // Ids that came with the target are shown; those that are being typed stay as they are.
+    effect(() => {
+      const ids = this.target().device_ids ?? [];
+      untracked(() => {
+        if (ids.join() !== this.read().ids.join()) this.idsText.set(ids.join(', '));
+      });
+    });
+  }
+
+  protected change(part: Partial<Target>): void {
+    this.target.update((target) => ({ ...target, ...part }));
+  }
+
+  protected setTags(texts: string[]): void {
+    this.change({ tags: readTags(texts) });
+  }
+
+  protected setIds(text: string): void {
+    this.idsText.set(text);
+    this.change({ device_ids: this.read().ids });
+  }
+}
