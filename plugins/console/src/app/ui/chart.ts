@@ -15,7 +15,7 @@ import {
 } from '@angular/core';
 import { MatButtonModule } from '@angular/material/button';
 import type uPlot from 'uplot';
-import { fullTime, shortTime, zone } from '../core/format';
+import { fullTime, zone } from '../core/format';
 import { theme } from '../core/theme';
 import { Columns, extent, nearest } from './chart-data';
 
@@ -49,7 +49,7 @@ export class Chart {
 
   protected readonly table = signal(false);
   protected readonly zone = zone();
-  protected readonly shortTime = shortTime;
+  protected readonly time = (at: number) => TIME.format(at);
   private readonly pointer = signal<number | null>(null); // seconds
   private readonly plot = viewChild.required<ElementRef<HTMLElement>>('plot');
   private readonly ink = viewChild.required<ElementRef<HTMLElement>>('ink');
@@ -169,16 +169,27 @@ export class Chart {
         {},
         { ...edge },
         { ...edge },
-        { stroke: colour('color'), width: 1.6, points: { show: this.lone }, spanGaps: false },
+        { stroke: colour('color'), width: 1.6, points: { show: this.lone, size: 5 }, spanGaps: false },
       ],
       bands: [{ series: [1, 2], fill: colour('backgroundColor') }],
     };
   }
 
-  /** Few points make no line that is seen: they are shown as points. */
-  private readonly lone = (): boolean => this.data()[3].filter((value) => value !== null).length < 3;
+  /** What is few, or fills a hundredth of the width, makes no line that is seen: it is shown as points. */
+  private readonly lone = (): boolean => {
+    const [at] = this.data();
+    return at.length < 3 || at[at.length - 1] - at[0] < (this.to() - this.from()) / 100;
+  };
 }
 
+const TIME = new Intl.DateTimeFormat(undefined, {
+  month: 'short',
+  day: 'numeric',
+  hour: '2-digit',
+  minute: '2-digit',
+  second: '2-digit',
+  hour12: false,
+});
 const HOURS = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit', hour12: false });
 const DAYS = new Intl.DateTimeFormat(undefined, { month: 'short', day: 'numeric' });
 

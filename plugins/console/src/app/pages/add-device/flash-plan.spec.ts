@@ -23,7 +23,7 @@ describe('flash plan', () => {
     expect(bootloaderAddress('esp32c5')).toBe(0x2000);
     expect(bootloaderAddress('esp32p4')).toBe(0x2000);
     expect(bootloaderAddress('esp32s3')).toBe(0);
-    expect(bootloaderAddress(null)).toBe(0);
+    expect(bootloaderAddress(null)).toBeNull();
   });
 
   it('knows chips by the names that the tool tells', () => {

@@ -30,10 +30,11 @@ const IDS: Record<number, string> = {
   28: 'esp32h4',
 };
 
-/** Where a chip's ROM looks for the boot loader. */
-export function bootloaderAddress(chip: string | null): number {
+/** Where a chip's ROM looks for the boot loader; null: that depends on the chip, which is not known. */
+export function bootloaderAddress(chip: string | null): number | null {
+  if (!chip) return null;
   if (chip === 'esp32' || chip === 'esp32s2') return 0x1000;
-  return ['esp32p4', 'esp32c5', 'esp32h4'].includes(chip ?? '') ? 0x2000 : 0;
+  return ['esp32p4', 'esp32c5', 'esp32h4'].includes(chip) ? 0x2000 : 0;
 }
 
 /** "ESP32-S3" -> "esp32s3"; null: none that the server knows. */
@@ -91,17 +92,17 @@ export function layoutProblem(
 
 /** The same by esptool, where the browser cannot. */
 export function esptoolCommand(
-  parts: { address: number; name: string }[],
+  parts: { address: number | null; name: string }[],
   chip: string | null,
   eraseAll: boolean,
 ): string {
-  const list = [...parts].sort((a, b) => a.address - b.address);
+  const list = [...parts].sort((a, b) => (a.address ?? 0) - (b.address ?? 0));
   return [
     'esptool',
     chip ? `--chip ${chip}` : '--chip auto',
     'write_flash',
     ...(eraseAll ? ['--erase-all'] : []),
-    ...list.map(({ address, name }) => `${hex(address)} ${shell(name)}`),
+    ...list.map(({ address, name }) => `${address === null ? 'ADDRESS' : hex(address)} ${shell(name)}`),
   ].join(' ');
 }
 

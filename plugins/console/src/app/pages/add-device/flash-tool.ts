@@ -23,6 +23,8 @@ export class Board {
     readonly chip: string | null,
     /** In the tool's words: "ESP32-S3 (QFN56) (revision v0.2)". */
     readonly description: string,
+    /** Where its ROM looks for the boot loader. */
+    readonly bootloader: number,
     /** Bytes; null: it could not be told. */
     readonly flashSize: number | null,
   ) {}
@@ -57,10 +59,13 @@ export class Board {
         transport,
         chipOf(loader.chip.CHIP_NAME),
         description,
+        loader.chip.BOOTLOADER_FLASH_OFFSET,
         size ? loader.flashSizeBytes(size as '4MB') : null,
       );
     } catch (error) {
       await close(transport);
+      if ((error as DOMException).name === 'NetworkError')
+        throw new Error('The port could not be opened. Another program, such as a serial monitor, may have it open.');
       throw error;
     }
   }

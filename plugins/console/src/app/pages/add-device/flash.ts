@@ -85,15 +85,16 @@ export class Flash {
   protected readonly its = computed(() => this.found() ?? this.chip());
   /** The rows of the form: what goes where. */
   protected readonly slots = computed(() => {
-    const places: Record<Slot, number> = {
+    const places: Record<Slot, number | null> = {
       merged: 0,
-      bootloader: bootloaderAddress(this.its()),
+      bootloader: this.board()?.bootloader ?? bootloaderAddress(this.its()),
       table: PARTITION_TABLE,
       application: APPLICATION,
     };
     const names: Slot[] = this.mode() === 'merged' ? ['merged'] : ['bootloader', 'table', 'application'];
     return names.map((slot) => {
-      const text = this.addresses()[slot] ?? hex(places[slot]);
+      const place = places[slot];
+      const text = this.addresses()[slot] ?? (place === null ? '' : hex(place));
       return { slot, ...SLOTS[slot], text, address: address(text), chosen: this.chosen(slot) };
     });
   });
@@ -107,7 +108,7 @@ export class Flash {
   });
   protected readonly command = computed(() =>
     esptoolCommand(
-      this.slots().map((row) => ({ address: row.address ?? 0, name: row.chosen ?? row.file })),
+      this.slots().map((row) => ({ address: row.address, name: row.chosen ?? row.file })),
       this.its(),
       this.eraseAll(),
     ),

@@ -48,6 +48,7 @@ export class DeviceActions {
     const { UpdateDialog } = await import('./update-dialog');
     const ref = this.dialog.open<unknown, unknown, Update>(UpdateDialog, {
       width: '720px',
+      maxWidth: '96vw',
       viewContainerRef: this.view,
     });
     this.told(await firstValueFrom(ref.afterClosed()));
@@ -106,7 +107,12 @@ export class DeviceActions {
     await this.toast.around(async () => {
       const { credentials } = await this.api.post<{ credentials: Credentials }>(`${this.state.path}/credentials`);
       const { CredentialsDialog } = await import('./credentials-dialog');
-      this.dialog.open(CredentialsDialog, { width: '760px', disableClose: true, data: { device, credentials } });
+      this.dialog.open(CredentialsDialog, {
+        width: '760px',
+        maxWidth: '96vw',
+        disableClose: true,
+        data: { device, credentials },
+      });
     });
   }
 

@@ -80,7 +80,7 @@ const RANGES = [
     }
     .charts {
       display: grid;
-      grid-template-columns: repeat(auto-fill, minmax(min(380px, 100%), 1fr));
+      grid-template-columns: repeat(auto-fill, minmax(min(300px, 100%), 1fr));
       gap: 18px 24px;
     }
     .place {

@@ -14,6 +14,9 @@ import { DeviceUpdate } from './device-update';
 import { DeviceWhy } from './device-why';
 import { inOrder, shown } from './telemetry-fields';
 
+/** A rollout wants nothing of a device that is in such a state. */
+const OVER = ['untargeted', 'excluded', 'skipped', 'succeeded', 'vanished', 'rolled_back', 'rejected', 'cancelled'];
+
 /** What it runs, whether that is what it should run, why (not), and how it is. */
 @Component({
   selector: 'otad-device-overview',
@@ -21,11 +24,20 @@ import { inOrder, shown } from './telemetry-fields';
   imports: [Copy, DeviceCharts, DeviceUpdate, DeviceWhy, Problem, RouterLink, Time],
   templateUrl: './device-overview.html',
   styles: `
-    .split {
+    :host {
       display: grid;
-      grid-template-columns: minmax(0, 1.7fr) minmax(300px, 1fr);
+      grid-template: 'why side' auto 'charts side' 1fr / minmax(0, 2fr) minmax(300px, 1fr);
       gap: var(--gap);
       align-items: start;
+    }
+    .why {
+      grid-area: why;
+    }
+    .side {
+      grid-area: side;
+    }
+    otad-device-charts {
+      grid-area: charts;
     }
     .hash {
       font-size: 12.5px;
@@ -34,12 +46,15 @@ import { inOrder, shown } from './telemetry-fields';
       margin-bottom: 14px;
       font-size: 15px;
     }
+    dd a {
+      text-decoration: underline;
+    }
     dd code {
       overflow-wrap: anywhere;
     }
     @media (max-width: 1000px) {
-      .split {
-        grid-template-columns: minmax(0, 1fr);
+      :host {
+        grid-template: 'why' 'side' 'charts' / minmax(0, 1fr);
       }
     }
   `,
@@ -62,11 +77,7 @@ export class DeviceOverview {
   private readonly concerned = computed(
     () =>
       (this.state.explanation()?.rollouts ?? [])
-        .filter(
-          (row) =>
-            ['running', 'paused', 'rolling_back'].includes(row.rollout_state) &&
-            !['untargeted', 'excluded', 'skipped'].includes(row.state),
-        )
+        .filter((row) => ['running', 'paused', 'rolling_back'].includes(row.rollout_state) && !OVER.includes(row.state))
         .map((row) => row.rollout_id),
     { equal: (a, b) => a.join() === b.join() },
   );

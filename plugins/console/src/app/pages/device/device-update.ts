@@ -2,7 +2,7 @@ import { ChangeDetectionStrategy, Component, computed, input } from '@angular/co
 import { MatProgressBarModule } from '@angular/material/progress-bar';
 import { RouterLink } from '@angular/router';
 import { mdiCheckCircle, mdiCircleOutline, mdiProgressClock } from '@mdi/js';
-import { duration, now } from '../../core/format';
+import { duration } from '../../core/format';
 import { Update } from '../../core/models';
 import { Icon } from '../../ui/icon';
 import { StateBadge } from '../../ui/state-badge';
@@ -43,7 +43,6 @@ export class DeviceUpdate {
   });
   protected readonly took = computed(() => {
     const { created_at, updated_at } = this.update();
-    const end = this.active() ? now() : Date.parse(updated_at);
-    return duration((end - Date.parse(created_at)) / 1000);
+    return duration((Date.parse(updated_at) - Date.parse(created_at)) / 1000);
   });
 }

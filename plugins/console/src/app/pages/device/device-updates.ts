@@ -19,6 +19,9 @@ import { Time } from '../../ui/time';
   imports: [Empty, Loading, More, RouterLink, StateBadge, Time],
   templateUrl: './device-updates.html',
   styles: `
+    .from {
+      margin-left: 4px;
+    }
     .reason {
       min-width: 220px;
       overflow-wrap: anywhere;

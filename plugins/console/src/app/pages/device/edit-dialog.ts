@@ -16,29 +16,35 @@ import { CHIPS } from '../add-device/chips';
   imports: [FormsModule, MatButtonModule, MatDialogModule, MatFormFieldModule, MatSelectModule, Problem, TagsEdit],
   template: `<h2 mat-dialog-title>Chip and tags</h2>
     <form (ngSubmit)="save()">
-      <mat-dialog-content class="stack">
-        <mat-form-field>
-          <mat-label>Chip</mat-label>
-          <mat-select name="chip" [ngModel]="chip()" (ngModelChange)="chip.set($event)">
-            <mat-option [value]="null">Not known: the device tells</mat-option>
-            @for (name of chips; track name) {
-              <mat-option [value]="name">{{ name }}</mat-option>
+      <mat-dialog-content
+        ><div class="stack">
+          <mat-form-field>
+            <mat-label>Chip</mat-label>
+            <mat-select name="chip" [ngModel]="chip()" (ngModelChange)="chip.set($event)">
+              <mat-option [value]="null">Not known: the device tells</mat-option>
+              @for (name of chips; track name) {
+                <mat-option [value]="name">{{ name }}</mat-option>
+              }
+            </mat-select>
+            @if (device.chip_reported; as told) {
+              <mat-hint>The device says it is an {{ told }}</mat-hint>
             }
-          </mat-select>
-          @if (device.chip_reported; as told) {
-            <mat-hint>The device says it is an {{ told }}</mat-hint>
-          }
-        </mat-form-field>
-        <otad-tags-edit [(tags)]="tags" />
-        @if (error(); as problem) {
-          <otad-problem [error]="problem" [retryable]="false" />
-        }
-      </mat-dialog-content>
+          </mat-form-field>
+          <otad-tags-edit [(tags)]="tags" />
+          @if (error(); as problem) {
+            <otad-problem [error]="problem" [retryable]="false" />
+          }</div
+      ></mat-dialog-content>
       <mat-dialog-actions align="end">
         <button matButton type="button" mat-dialog-close>Cancel</button>
         <button matButton="filled" type="submit" [disabled]="busy()">Save</button>
       </mat-dialog-actions>
     </form>`,
+  styles: `
+    form .stack {
+      padding-top: 8px;
+    }
+  `,
 })
 export class EditDialog {
   private readonly api = inject(Api);
