@@ -15,7 +15,7 @@ import {
 } from '@angular/core';
 import { MatButtonModule } from '@angular/material/button';
 import type uPlot from 'uplot';
-import { fullTime, zone } from '../core/format';
+import { zone } from '../core/format';
 import { theme } from '../core/theme';
 import { Columns, extent, nearest } from './chart-data';
 
@@ -61,7 +61,7 @@ export class Chart {
     const i = pointer === null ? -1 : nearest(this.data(), pointer);
     if (i < 0) return null;
     const [at, max, min, avg] = this.data();
-    return { at: fullTime(at[i] * 1000), avg: avg[i]!, min: min[i]!, max: max[i]! };
+    return { at: this.time(at[i] * 1000), avg: avg[i]!, min: min[i]!, max: max[i]! };
   });
   protected readonly summary = computed(() => {
     const all = this.extent();
