@@ -2,8 +2,8 @@
 -- A key `section.name` is overridden by the variable OTAD_SECTION_NAME, and OTAD_SECTION_NAME_FILE names a file that
 -- holds the value. `build/otad serve --help` lists every key with what it means and its default; what stands here is
 -- what an installation is likely to change. Durations: "500ms", "30s", "15m", "2h", "7d". Sizes: "64KiB", "16MiB".
--- A path that begins with var/ is under the directory of the key `var` (OTAD_VAR). Relative `var`, `scripts` and `sql` are
--- in the project: the working directory where that is it, else the tree of this file, else that of otad's binary.
+-- A path that begins with var/ is under the directory of the key `var` (OTAD_VAR). Relative `var`, `scripts`, `sql` and
+-- `console.dir` are in the project: the working directory where that is it, else the tree of this file, else that of otad's binary.
 
 return {
   -- What devices and browsers see of this server; part of every download link. Default: the HTTP port on localhost.
@@ -15,7 +15,8 @@ return {
     max_connections = 4096,
     max_body = "1MiB",      -- of a request; firmware.max_size holds for uploads
     body_budget = "128MiB", -- of all requests under way together
-    -- Other origins whose pages may open the live feed (/ws); those of this host may.
+    -- Other origins whose pages may use the API and the live feed (/ws), such as a console hosted elsewhere; with
+    -- auth.cookie_samesite = "None" they can keep their sessions by cookie, too. Those of this host may.
     -- origins = "https://console.example.org",
     -- Behind reverse proxies: theirs are the only X-Forwarded-For that is believed, and the client is the last address
     -- in it that is not one of these. Without, limits on logins take all clients of a proxy for one.
@@ -78,6 +79,6 @@ return {
   policies = { save = true }, -- those put in force over HTTP are written to scripts/policies, too
 
   telemetry = { keep_days = 30 },
-  logs = { keep_days = 30 },
+  logs = { keep_days = 30 }, -- and what the timeline of a device has
   decisions = { keep_days = 90 }, -- of policies, on rollouts: what `explain` and `replay` know
 }

@@ -13,7 +13,11 @@
 
 #define KEY(name, type, field, fallback, help, alias)                                                        \
     {                                                                                                        \
-        name, type, offsetof(struct config, field), fallback, help, alias                                    \
+        name, type, offsetof(struct config, field), fallback, help, alias, false                             \
+    }
+#define SECRET(name, field, help, alias)                                                                     \
+    {                                                                                                        \
+        name, CONFIG_STRING, offsetof(struct config, field), "", help, alias, true                           \
     }
 
 static const struct config_key keys[] = {
@@ -22,6 +26,8 @@ static const struct config_key keys[] = {
         "what devices and browsers see (default: the HTTP port here)", NULL),
     KEY("scripts", CONFIG_STRING, scripts, "scripts", "directory of the Lua scripts", NULL),
     KEY("sql", CONFIG_STRING, sql, "sql", "directory of migrations and queries", NULL),
+    KEY("console.dir", CONFIG_STRING, console_dir, "plugins/console/dist/browser",
+        "directory of the built web console, read once, at start; empty: no console", NULL),
     KEY("workers", CONFIG_INT, workers, "0", "event loops; 0: one a processor", NULL),
     KEY("log.level", CONFIG_STRING, log_level, "info", "debug, info, warn or error", NULL),
 
@@ -34,7 +40,7 @@ static const struct config_key keys[] = {
     KEY("http.trusted_proxies", CONFIG_STRING, http_trusted_proxies, "",
         "addresses and networks whose X-Forwarded-For is believed, comma-separated", NULL),
     KEY("http.origins", CONFIG_STRING, http_origins, "",
-        "other origins whose pages may open the live feed, comma-separated", NULL),
+        "other origins whose pages may use the API and the live feed, comma-separated", NULL),
     KEY("http.max_connections", CONFIG_INT, http_max_connections, "4096", "open at once", NULL),
     KEY("http.max_body", CONFIG_SIZE, http_max_body, "1MiB", "largest request body but for uploads", NULL),
     KEY("http.body_budget", CONFIG_SIZE, http_body_budget, "128MiB",
@@ -44,23 +50,19 @@ static const struct config_key keys[] = {
     KEY("lua.call_timeout", CONFIG_DURATION, lua_call_timeout, "250ms",
         "computing time of one call into a script", NULL),
 
-    KEY("database.url", CONFIG_STRING, database_url, "", "PostgreSQL (default: the private one of conf/up)",
-        "DATABASE_URL"),
+    SECRET("database.url", database_url, "PostgreSQL (default: the private one of conf/up)", "DATABASE_URL"),
     KEY("database.connections", CONFIG_INT, database_connections, "2", "pipelined connections a worker",
         NULL),
     KEY("database.timeout", CONFIG_DURATION, database_timeout, "5s", "time a statement may take", NULL),
-    KEY("redis.url", CONFIG_STRING, redis_url, "", "Redis (default: the private one of conf/up)",
-        "REDIS_URL"),
+    SECRET("redis.url", redis_url, "Redis (default: the private one of conf/up)", "REDIS_URL"),
     KEY("pg.port", CONFIG_INT, pg_port, "5433", "port of the private PostgreSQL", NULL),
     KEY("redis.port", CONFIG_INT, redis_port, "6380", "port of the private Redis", NULL),
 
-    KEY("mqtt.url", CONFIG_STRING, mqtt_url, "", "broker, as mqtt:// or mqtts:// (default: the private one)",
-        "MQTT_URL"),
+    SECRET("mqtt.url", mqtt_url, "broker, as mqtt:// or mqtts:// (default: the private one)", "MQTT_URL"),
     KEY("mqtt.port", CONFIG_INT, mqtt_port, "1883", "port of the private broker's development listener",
         NULL),
     KEY("mqtt.username", CONFIG_STRING, mqtt_username, "otad", "otad's own account there", NULL),
-    KEY("mqtt.password", CONFIG_STRING, mqtt_password, "", "its password (better: OTAD_MQTT_PASSWORD_FILE)",
-        NULL),
+    SECRET("mqtt.password", mqtt_password, "its password (better: OTAD_MQTT_PASSWORD_FILE)", NULL),
     KEY("mqtt.ca", CONFIG_STRING, mqtt_ca, "", "CA certificate for mqtts, PEM; told to devices", NULL),
     KEY("mqtt.public_host", CONFIG_STRING, mqtt_public_host, "localhost", "broker's name as devices see it",
         NULL),
@@ -76,6 +78,8 @@ static const struct config_key keys[] = {
     KEY("auth.access_ttl", CONFIG_DURATION, auth_access_ttl, "15m", "life of an access token", NULL),
     KEY("auth.refresh_ttl", CONFIG_DURATION, auth_refresh_ttl, "30d", "life of a session without refresh",
         NULL),
+    KEY("auth.cookie_samesite", CONFIG_STRING, auth_cookie_samesite, "Strict",
+        "SameSite of the refresh cookie; None: for consoles of http.origins on other sites", NULL),
     KEY("auth.hash_threads", CONFIG_INT, auth_hash_threads, "2", "threads for password hashing and files",
         NULL),
     KEY("auth.hash_queue", CONFIG_INT, auth_hash_queue, "64", "jobs waiting for them; more is 503", NULL),
@@ -116,7 +120,7 @@ static const struct config_key keys[] = {
         "between batched writes of device state", NULL),
     KEY("telemetry.window", CONFIG_DURATION, telemetry_window, "10s", "time one row of history covers", NULL),
     KEY("telemetry.keep_days", CONFIG_INT, telemetry_keep_days, "30", "days of history", NULL),
-    KEY("logs.keep_days", CONFIG_INT, logs_keep_days, "30", "days of device logs", NULL),
+    KEY("logs.keep_days", CONFIG_INT, logs_keep_days, "30", "days of device logs and events", NULL),
     KEY("decisions.keep_days", CONFIG_INT, decisions_keep_days, "90", "days of decisions on rollouts", NULL),
 };
 
@@ -419,7 +423,7 @@ static void derive(struct config *config)
     }
 }
 
-/* Numbers that would mean something else, or nothing, beyond these. */
+/* Values that would mean something else, or nothing, beyond these. */
 static bool within_limits(const struct config *config, char **error)
 {
     static const struct {
@@ -454,12 +458,17 @@ static bool within_limits(const struct config *config, char **error)
             return false;
         }
     }
+    if (strcmp(config->auth_cookie_samesite, "Strict") != 0 &&
+        strcmp(config->auth_cookie_samesite, "None") != 0) {
+        *error = x_strdup("auth.cookie_samesite must be Strict or None");
+        return false;
+    }
     return true;
 }
 
 static void move_home(struct config *config, const char *home)
 {
-    char **const paths[] = {&config->var, &config->scripts, &config->sql};
+    char **const paths[] = {&config->var, &config->scripts, &config->sql, &config->console_dir};
     for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
         if (**paths[i] != '/')
             replace(paths[i], x_printf("%s/%s", home, *paths[i]));

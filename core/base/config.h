@@ -13,7 +13,7 @@
 struct config {
     char *var;        /* directory of data, keys and certificates */
     char *public_url; /* what devices and browsers see, without a trailing slash */
-    char *scripts, *sql;
+    char *scripts, *sql, *console_dir;
     int64_t workers; /* 0: one a processor */
     char *log_level;
 
@@ -34,7 +34,7 @@ struct config {
     bool mqtt_public_tls;
     int64_t mqtt_queue;
 
-    char *auth_jwt_keys, *auth_issuer, *auth_audience;
+    char *auth_jwt_keys, *auth_issuer, *auth_audience, *auth_cookie_samesite;
     int64_t auth_access_ttl, auth_refresh_ttl;
     int64_t auth_hash_threads, auth_hash_queue, auth_max_failures, auth_failure_window;
     int64_t auth_max_registrations, auth_registration_window;
@@ -50,10 +50,11 @@ struct config {
     int64_t ingest_flush_interval, telemetry_window, telemetry_keep_days, logs_keep_days, decisions_keep_days;
 };
 
-/* Reads everything; a missing file is an empty one. `home` is what the relative `var`, `scripts` and `sql` of
- * defaults and file are under (NULL: the working directory); what a variable names is relative to the working
- * directory. The file runs as Lua without any function, for 10 million instructions and in 16 MiB at most.
- * Returns NULL and *error (owned by the caller) naming the key, or the line, and what is wrong with it. */
+/* Reads everything; a missing file is an empty one. `home` is what the relative `var`, `scripts`, `sql` and
+ * `console.dir` of defaults and file are under (NULL: the working directory); what a variable names is
+ * relative to the working directory. The file runs as Lua without any function, for 10 million instructions
+ * and in 16 MiB at most. Returns NULL and *error (owned by the caller) naming the key, or the line, and what
+ * is wrong with it. */
 struct config *config_load(const char *file, const char *home, char **error)
     __attribute__((warn_unused_result));
 void config_free(struct config *config);
@@ -66,6 +67,7 @@ struct config_key {
     size_t offset; /* in struct config: char *, int64_t or bool */
     const char *fallback, *help;
     const char *alias; /* a second environment variable, or NULL */
+    bool secret;       /* not to be shown, nor for scripts: a password, or an address that may hold one */
 };
 const struct config_key *config_keys(size_t *count);
 const struct config_key *config_find(const char *name);

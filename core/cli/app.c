@@ -6,6 +6,7 @@
 #include "io/store_file.h"
 #include "lua/loader.h"
 #include "lua/reload.h"
+#include "net/console.h"
 #include "net/multipart.h"
 #include "net/tls.h"
 #include "policy/mod_policies.h"
@@ -256,9 +257,11 @@ struct app *app_new(struct config *config, char **error)
         free(why);
         return NULL;
     }
+    app->services.console = console_load(config->console_dir);
     struct http_options http = {.max_entity = (size_t)config->firmware_max_size + MULTIPART_FRAME,
                                 .http1_timeout = HTTP1_TIMEOUT,
                                 .http2_idle = HTTP2_IDLE,
+                                .origins = config->http_origins,
                                 .proxies = app->proxies};
     app->http = http_server_new(&http);
     app->services.watchdog = watchdog_new();
@@ -359,6 +362,7 @@ void app_stop(struct app *app)
     free(services->mqtt_ca);
     SSL_CTX_free(app->tls);
     http_server_free(app->http);
+    console_free(services->console);
     proxies_free(app->proxies);
     feed_shared_free(app->feed);
     for (unsigned i = 0; i < app->count; i++)

@@ -19,10 +19,10 @@ int cli_keygen(int argc, char **argv);   /* --out NAME: writes NAME.key and NAME
 int cli_sign(int argc, char **argv);     /* --key NAME.key [--version V] FILE: prints a release signature */
 
 /* The configuration is the file that OTAD_CONFIG names, which must be there; else conf/otad.lua, which may be
- * missing. conf/otad.lua and the relative `var`, `scripts` and `sql` of defaults and file are looked for in
- * the working directory, where that holds conf/otad.lua or sql/queries; else in the tree of OTAD_CONFIG's
- * file (the directory above its own), else in the tree this program was built in, where those hold
- * sql/queries. What arguments and variables name is relative to the working directory, always. */
+ * missing. conf/otad.lua and the relative `var`, `scripts`, `sql` and `console.dir` of defaults and file are
+ * looked for in the working directory, where that holds conf/otad.lua or sql/queries; else in the tree of
+ * OTAD_CONFIG's file (the directory above its own), else in the tree this program was built in, where those
+ * hold sql/queries. What arguments and variables name is relative to the working directory, always. */
 char *cli_config_file(void); /* the caller's */
 /* NULL and *error (the caller's). */
 struct config *cli_load_config(char **error) __attribute__((warn_unused_result));

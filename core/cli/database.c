@@ -1,9 +1,12 @@
 #include "cli/database.h"
+#include "base/buffer.h"
 #include "base/mem.h"
 #include "cli/cli.h"
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static void ignore_notice(void *arg, const PGresult *result)
 {
@@ -59,4 +62,37 @@ PGresult *database_run(struct database *database, const char *name, size_t count
     *error = x_strdup(PQresultErrorMessage(result));
     PQclear(result);
     return NULL;
+}
+
+bool database_do(struct database *database, const char *name, size_t count, const char *const *values,
+                 char **error)
+{
+    PGresult *result = database_run(database, name, count, values, error);
+    PQclear(result);
+    return result != NULL;
+}
+
+PGresult *database_change(struct database *database, const char *name, size_t count,
+                          const char *const *values, char **error)
+{
+    struct buffer actor = {0};
+    const struct passwd *user = getpwuid(getuid());
+    char *number = x_printf("%lu", (unsigned long)getuid());
+    const char *who = user != NULL ? user->pw_name : number;
+    buffer_puts(&actor, "{\"via\":\"command line\",\"address\":");
+    buffer_put_json(&actor, who, strlen(who));
+    buffer_putc(&actor, '}');
+    const char *text = buffer_text(&actor);
+
+    PGresult *result = NULL;
+    if (database_do(database, "transaction_begin", 0, NULL, error) &&
+        database_do(database, "actor", 1, &text, error))
+        result = database_run(database, name, count, values, error); /* what fails ends with the connection */
+    if (result != NULL && !database_do(database, "transaction_commit", 0, NULL, error)) {
+        PQclear(result);
+        result = NULL;
+    }
+    buffer_free(&actor);
+    free(number);
+    return result;
 }

@@ -17,3 +17,9 @@ void database_close(struct database *database);
  * clears the result. */
 PGresult *database_run(struct database *database, const char *name, size_t count, const char *const *values,
                        char **error);
+/* One whose result nobody needs. False: failed. */
+bool database_do(struct database *database, const char *name, size_t count, const char *const *values,
+                 char **error);
+/* As database_run, in a transaction of its own, and the audit log learns which user of the system did it. */
+PGresult *database_change(struct database *database, const char *name, size_t count,
+                          const char *const *values, char **error);

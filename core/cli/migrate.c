@@ -47,15 +47,6 @@ static char *read_text(const char *path, char **error)
     return text;
 }
 
-/* Runs a statement whose result nobody needs. */
-static bool run(struct database *database, const char *name, size_t count, const char *const *values,
-                char **error)
-{
-    PGresult *result = database_run(database, name, count, values, error);
-    PQclear(result);
-    return result != NULL;
-}
-
 /* The checksum under which `name` was applied, or NULL; owned by the caller. */
 static char *applied_checksum(struct database *database, const char *name, char **error)
 {
@@ -71,15 +62,15 @@ static bool apply(struct database *database, const char *name, const char *text,
                   char **error)
 {
     const char *const values[] = {name, checksum};
-    if (!run(database, "transaction_begin", 0, NULL, error))
+    if (!database_do(database, "transaction_begin", 0, NULL, error))
         return false;
     PGresult *result = PQexec(database->conn, text);
     bool ok = PQresultStatus(result) == PGRES_COMMAND_OK || PQresultStatus(result) == PGRES_TUPLES_OK;
     if (!ok)
         *error = x_strdup(PQresultErrorMessage(result));
     PQclear(result);
-    ok = ok && run(database, "migration_add", 2, values, error) &&
-         run(database, "transaction_commit", 0, NULL, error);
+    ok = ok && database_do(database, "migration_add", 2, values, error) &&
+         database_do(database, "transaction_commit", 0, NULL, error);
     if (ok)
         printf("applied %s\n", name);
     return ok;
@@ -148,8 +139,8 @@ int cli_migrate(int argc, char **argv)
 
     /* The lock first: the table itself is made under it. The connection's end releases both lock and
      * transaction. */
-    bool ok = error == NULL && run(&database, "migration_lock", 0, NULL, &error) &&
-              run(&database, "migration_table", 0, NULL, &error) &&
+    bool ok = error == NULL && database_do(&database, "migration_lock", 0, NULL, &error) &&
+              database_do(&database, "migration_table", 0, NULL, &error) &&
               knows_all(&database, files, count, &error);
     for (int i = 0; i < count; i++) {
         ok = ok && migrate_file(&database, files[i]->d_name, &error);
@@ -162,7 +153,7 @@ int cli_migrate(int argc, char **argv)
     snprintf(logs, sizeof(logs), "%lld", (long long)database.config->logs_keep_days);
     snprintf(decisions, sizeof(decisions), "%lld", (long long)database.config->decisions_keep_days);
     const char *const days[] = {telemetry, logs, decisions};
-    ok = ok && run(&database, "ingest_partitions", 3, days, &error);
+    ok = ok && database_do(&database, "ingest_partitions", 3, days, &error);
     if (!ok)
         fprintf(stderr, "otad migrate: %s%s", error, error[strlen(error) - 1] == '\n' ? "" : "\n");
     free(error);

@@ -1,12 +1,12 @@
 /* otad check and otad test: scripts without a server. Both load everything as the server would, with no
  * database behind it; check then reads what only shows when it runs (policy/check), and test runs the
- * functions of each *_test.lua (cli/policy_tests). */
+ * functions of each *_test.lua (policy/policy_tests). */
 #include "base/buffer.h"
 #include "base/mem.h"
 #include "cli/cli.h"
-#include "cli/policy_tests.h"
 #include "lua/loader.h"
 #include "policy/mod_policies.h"
+#include "policy/policy_tests.h"
 #include "policy/shelf.h"
 #include <getopt.h>
 #include <lauxlib.h>
@@ -32,6 +32,7 @@ struct session {
     struct generation *generation;
     struct problems problems;
     struct checker *checker;
+    struct policies policies;
     struct policy_tests *tests;
     bool json, coverage;
     bool empty; /* no scripts where they were said to be */
@@ -71,6 +72,7 @@ static int read_arguments(struct session *session, int argc, char **argv, const 
 static void end(struct session *session)
 {
     policy_tests_close(session->tests);
+    zones_free(session->policies.zones);
     checker_free(session->checker);
     if (session->generation != NULL)
         generation_release(session->generation);
@@ -143,6 +145,15 @@ static enum check_kind kind_of(const struct bundle_file *file)
     return strncmp(file->name, "lib/policy/", 11) == 0 ? CHECK_LIBRARY : CHECK_SCRIPT;
 }
 
+static void open_tests(struct session *session, struct generation *generation)
+{
+    session->policies.zones = zones_new(zones_load_file, NULL);
+    session->tests =
+        policy_tests_open(generation,
+                          &(struct policy_tests_options){.policies = &session->policies, .traceback = true},
+                          &session->problems);
+}
+
 /* What is to be seen without running anything, besides what loading found. */
 static void check_sources(struct session *session)
 {
@@ -150,7 +161,7 @@ static void check_sources(struct session *session)
     session->checker = checker_new(NULL);
     if (sandbox != NULL) {
         checker_learn(session->checker, CHECK_SCRIPT, sandbox->L);
-        session->tests = policy_tests_open(sandbox, &session->problems);
+        open_tests(session, sandbox);
         checker_learn(session->checker, CHECK_TEST, sandbox->L);
     }
     for (size_t i = 0; i < session->bundle->count; i++) {
@@ -195,18 +206,14 @@ struct tally {
     size_t passed, failed;
 };
 
-/* The tests of one file; an argument of the calls below. */
-struct test_file {
-    const struct bundle_file *file;
-    char **names;
-    size_t count;
-    const char *name; /* of the one to be run */
-};
-
-/* Takes over the problem of a failed test. */
-static void report(struct tally *tally, const char *name, struct problems *problems)
+static void report(void *arg, const char *name, const struct problem *problem)
 {
-    const struct problem *problem = &problems->list[0];
+    struct tally *tally = arg;
+    if (problem == NULL) {
+        tally->passed++;
+        return;
+    }
+    name = name == NULL ? "load" : name;
     char *message = x_printf("%s: %s", name, problem->message);
     tally->failed++;
     if (!tally->session->json)
@@ -214,68 +221,6 @@ static void report(struct tally *tally, const char *name, struct problems *probl
                problem->message);
     problems_add(&tally->session->problems, problem->file, problem->line, message);
     free(message);
-    problems_free(problems);
-}
-
-static int list_tests(lua_State *L)
-{
-    struct test_file *test = lua_touserdata(L, 1);
-    generation_require(L, test->file->name);
-    if (!lua_istable(L, -1))
-        return luaL_error(L, "%s:1: must return a table of named functions", test->file->path);
-    for (lua_pushnil(L); lua_next(L, -2) != 0; lua_pop(L, 1)) {
-        if (lua_type(L, -2) != LUA_TSTRING || !lua_isfunction(L, -1))
-            return luaL_error(L, "%s:1: must return a table of named functions", test->file->path);
-        test->names = x_realloc(test->names, (test->count + 1) * sizeof(*test->names));
-        test->names[test->count++] = x_strdup(lua_tostring(L, -2));
-    }
-    return 0;
-}
-
-static int push_traceback(lua_State *L)
-{
-    luaL_traceback(L, L, lua_tostring(L, 1), 1);
-    return 1;
-}
-
-static int run_test(lua_State *L)
-{
-    const struct test_file *test = lua_touserdata(L, 1);
-    policy_tests_reset(L);
-    lua_pushcfunction(L, push_traceback);
-    generation_require(L, test->file->name);
-    lua_getfield(L, -1, test->name);
-    if (lua_pcall(L, 0, 0, 2) != LUA_OK)
-        return lua_error(L);
-    return 0;
-}
-
-static int by_name(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-/* Each test is a call of its own, with its own time. */
-static void run_file(struct tally *tally, const struct bundle_file *file)
-{
-    struct generation *generation = tally->session->generation;
-    struct test_file test = {.file = file};
-    struct problems problems = {0};
-    bool listed = generation_call(generation, list_tests, &test, file->path, &problems);
-    if (!listed)
-        report(tally, "load", &problems);
-    else if (test.count != 0)
-        qsort(test.names, test.count, sizeof(*test.names), by_name);
-    for (size_t i = 0; listed && i < test.count; i++) {
-        test.name = test.names[i];
-        if (generation_call(generation, run_test, &test, file->path, &problems))
-            tally->passed++;
-        else
-            report(tally, test.name, &problems);
-    }
-    for (size_t i = 0; i < test.count; i++)
-        free(test.names[i]);
-    free(test.names);
 }
 
 /* "3, 5-7": consecutive ones among those that count are one range only where no line lies between. */
@@ -333,10 +278,10 @@ int cli_test(int argc, char **argv)
         return session.empty ? CLI_USAGE : CLI_PROBLEM;
     session.checker = checker_new(NULL);
     if (session.generation != NULL)
-        session.tests = policy_tests_open(session.generation, &session.problems);
+        open_tests(&session, session.generation);
     for (size_t i = 0; session.tests != NULL && i < session.bundle->count; i++) {
         if (bundle_is_test(&session.bundle->files[i]))
-            run_file(&tally, &session.bundle->files[i]);
+            policy_tests_run(session.tests, &session.bundle->files[i], report, &tally);
     }
     code = tally.failed == 0 && session.problems.count == 0 && session.generation != NULL ? CLI_FINE
                                                                                           : CLI_PROBLEM;

@@ -76,7 +76,7 @@ static bool read_password(char hash[crypto_pwhash_STRBYTES])
 static int change(struct database *database, const char *statement, size_t count, const char *const *values)
 {
     char *error = NULL;
-    PGresult *result = database_run(database, statement, count, values, &error);
+    PGresult *result = database_change(database, statement, count, values, &error);
     if (result == NULL) {
         bool taken = strstr(error, "users_email_key") != NULL;
         fprintf(stderr, "otad user: %s%s", taken ? values[0] : error,

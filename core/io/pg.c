@@ -25,6 +25,7 @@ struct waiter { /* for a transaction */
     void *arg;
     uint64_t since;
     struct waiter *next;
+    char actor[]; /* empty: nobody */
 };
 
 struct pg {
@@ -37,7 +38,7 @@ struct pg {
     struct timer waiter_timer;
     struct pg_query *failed, **last_failed; /* to be answered with their err */
     struct timer failed_timer, ping_timer;
-    const struct pg_statement *ping;
+    const struct pg_statement *ping, *actor;
     struct listener_link *listeners;
 };
 
@@ -75,6 +76,7 @@ struct pg *pg_new(struct worker *worker, const struct pg_options *options)
     pg->last_failed = &pg->failed;
     pg->failed_timer.fire = on_failed_timer;
     pg->ping_timer.fire = on_ping_timer;
+    pg->actor = pg_statement(options->statements, "actor");
     pg->ping = pg_statement(options->statements, "ping");
     if (pg->ping != NULL)
         timer_set(worker->timers, &pg->ping_timer, PING_INTERVAL);
@@ -213,10 +215,10 @@ static struct pg_connection *choose(struct pg *pg)
     return best;
 }
 
-struct pg_query *pg_query(struct pg *pg, const struct pg_statement *statement, size_t count,
-                          const char *const *values, pg_cb cb, void *arg)
+struct pg_query *pg_query_by(struct pg *pg, const char *actor, const struct pg_statement *statement,
+                             size_t count, const char *const *values, pg_cb cb, void *arg)
 {
-    struct pg_query *query = pg_query_new(statement, count, values, cb, arg);
+    struct pg_query *query = pg_query_new_by(pg->actor, actor, statement, count, values, cb, arg);
     struct pg_connection *best = choose(pg);
     if (best == NULL)
         fail_later(pg, query, pg_unavailable);
@@ -225,6 +227,12 @@ struct pg_query *pg_query(struct pg *pg, const struct pg_statement *statement, s
     else
         pg_connection_send(best, query);
     return query;
+}
+
+struct pg_query *pg_query(struct pg *pg, const struct pg_statement *statement, size_t count,
+                          const char *const *values, pg_cb cb, void *arg)
+{
+    return pg_query_by(pg, NULL, statement, count, values, cb, arg);
 }
 
 void pg_forget(struct pg_query *query)
@@ -240,16 +248,19 @@ static void on_begun(void *arg, const char *err, const PGresult *result)
     transaction->begun(transaction->arg, err, err == NULL ? transaction : NULL);
 }
 
-static void begin_on(struct pg_transaction *transaction, pg_begin_cb cb, void *arg)
+/* What tells who acts goes ahead of BEGIN, which makes a transaction block of what it finds begun: so there
+ * is one answer to both, and no transaction stands open where it fails. */
+static void begin_on(struct pg_transaction *transaction, const struct waiter *waiter)
 {
     struct pg *pg = transaction->connection.owner;
     transaction->leased = true;
     transaction->ending = transaction->lost = false;
-    transaction->begun = cb;
-    transaction->arg = arg;
+    transaction->begun = waiter->cb;
+    transaction->arg = waiter->arg;
     pg_connection_send(&transaction->connection,
-                       pg_query_new(pg_statement(pg->options.statements, "transaction_begin"), 0, NULL,
-                                    on_begun, transaction));
+                       pg_query_new_by(pg->actor, *waiter->actor == '\0' ? NULL : waiter->actor,
+                                       pg_statement(pg->options.statements, "transaction_begin"), 0, NULL,
+                                       on_begun, transaction));
     pg_connection_flush(&transaction->connection);
 }
 
@@ -264,7 +275,7 @@ static void serve_waiters(struct pg *pg)
         if (pg->first_waiter == NULL)
             pg->last_waiter = &pg->first_waiter;
         pg->waiters--;
-        begin_on(transaction, waiter->cb, waiter->arg);
+        begin_on(transaction, waiter);
         free(waiter);
     }
 }
@@ -304,16 +315,22 @@ static void on_waiter_timer(struct timer *timer)
         timer_set(pg->worker->timers, timer, 100);
 }
 
-void pg_begin(struct pg *pg, pg_begin_cb cb, void *arg)
+void pg_begin_by(struct pg *pg, const char *actor, pg_begin_cb cb, void *arg)
 {
-    struct waiter *waiter = x_new(struct waiter);
+    struct waiter *waiter = x_alloc(sizeof(*waiter) + (actor == NULL ? 0 : strlen(actor)) + 1);
     waiter->cb = cb;
     waiter->arg = arg;
+    strcpy(waiter->actor, actor == NULL ? "" : actor);
     waiter->since = pg->waiters < MOST_WAITING ? clock_ms() : 0; /* too many: told so on the next turn */
     *pg->last_waiter = waiter;
     pg->last_waiter = &waiter->next;
     pg->waiters++;
     timer_set(pg->worker->timers, &pg->waiter_timer, 0);
+}
+
+void pg_begin(struct pg *pg, pg_begin_cb cb, void *arg)
+{
+    pg_begin_by(pg, NULL, cb, arg);
 }
 
 struct pg_query *pg_transaction_query(struct pg_transaction *transaction,

@@ -1,9 +1,10 @@
 /* PostgreSQL from a worker's loop: named prepared statements over pipelined connections (libpq 14+).
  *
  * Statements stand in sql/queries/SUBJECT.sql, each behind a line `-- name: NAME` (one that writes) or
- * `-- name: NAME read`. They are prepared on a connection when first used there. Reads of one loop turn share
- * a Sync; each write has its own, because what stands between two Syncs is one transaction, and one failed
- * statement would take its neighbours with it.
+ * `-- name: NAME read`. They are prepared on a connection when first used there; those marked `read anew` are
+ * planned for their values each time instead, for which way is best depends on what is asked for. Reads of
+ * one loop turn share a Sync; each write has its own, because what stands between two Syncs is one
+ * transaction, and one failed statement would take its neighbours with it.
  *
  * All calls are made on the worker's thread. A callback comes exactly once, never inline. `err` is NULL or
  * one of the constants below; `result` is valid during the callback only, and given with NULL and pg_failed.
@@ -25,6 +26,7 @@ struct pg_statements; /* immutable once loaded; shared by all workers */
 struct pg_statement {
     const char *name, *text;
     bool read;
+    bool anew; /* planned each time */
     unsigned index;
 };
 
@@ -60,6 +62,10 @@ typedef void (*pg_cb)(void *arg, const char *err, const PGresult *result);
 /* Parameters are text (NULL: SQL null), copied. The handle is good until the callback. */
 struct pg_query *pg_query(struct pg *pg, const struct pg_statement *statement, size_t count,
                           const char *const *values, pg_cb cb, void *arg);
+/* As pg_query, by somebody: before a statement that writes, and in its transaction, the statement `actor` (if
+ * there is one) tells PostgreSQL so, with this value. Reads send nothing more. NULL: by nobody. */
+struct pg_query *pg_query_by(struct pg *pg, const char *actor, const struct pg_statement *statement,
+                             size_t count, const char *const *values, pg_cb cb, void *arg);
 /* The caller is gone: its callback will not come. What was sent is still done. */
 void pg_forget(struct pg_query *query);
 
@@ -67,6 +73,7 @@ void pg_forget(struct pg_query *query);
  * rolled back. `transaction` is NULL with an err. */
 typedef void (*pg_begin_cb)(void *arg, const char *err, struct pg_transaction *transaction);
 void pg_begin(struct pg *pg, pg_begin_cb cb, void *arg);
+void pg_begin_by(struct pg *pg, const char *actor, pg_begin_cb cb, void *arg); /* all in it is by somebody */
 struct pg_query *pg_transaction_query(struct pg_transaction *transaction,
                                       const struct pg_statement *statement, size_t count,
                                       const char *const *values, pg_cb cb, void *arg);

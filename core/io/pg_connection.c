@@ -27,14 +27,22 @@ static uint64_t now_us(void)
     return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 }
 
-struct pg_query *pg_query_new(const struct pg_statement *statement, size_t count, const char *const *values,
-                              pg_cb cb, void *arg)
+struct pg_query *pg_query_new_by(const struct pg_statement *by, const char *actor,
+                                 const struct pg_statement *statement, size_t count,
+                                 const char *const *values, pg_cb cb, void *arg)
 {
+    bool tells = by != NULL && actor != NULL && !statement->read;
     size_t size = sizeof(struct pg_query) + count * sizeof(char *), texts = size;
+    size += tells ? strlen(actor) + 1 : 0;
     for (size_t i = 0; i < count; i++)
         size += values[i] == NULL ? 0 : strlen(values[i]) + 1;
     struct pg_query *query = x_alloc(size);
     char *text = (char *)query + texts;
+    if (tells) {
+        query->by.statement = by;
+        query->actor = strcpy(text, actor);
+        text += strlen(actor) + 1;
+    }
     for (size_t i = 0; i < count; i++) {
         if (values[i] == NULL)
             continue;
@@ -42,12 +50,18 @@ struct pg_query *pg_query_new(const struct pg_statement *statement, size_t count
         query->values[i] = memcpy(text, values[i], len);
         text += len;
     }
-    query->statement = statement;
+    query->own.statement = statement;
     query->count = count;
     query->cb = cb;
     query->arg = arg;
     query->started_us = now_us();
     return query;
+}
+
+struct pg_query *pg_query_new(const struct pg_statement *statement, size_t count, const char *const *values,
+                              pg_cb cb, void *arg)
+{
+    return pg_query_new_by(NULL, NULL, statement, count, values, cb, arg);
 }
 
 static void answer(struct pg_query *query, const char *err, const PGresult *result)
@@ -155,35 +169,53 @@ bool pg_connection_answers(const struct pg_connection *connection)
            (connection->head == NULL || now_us() - connection->head->started_us < HUNG_US);
 }
 
+static void send_one(struct pg_connection *connection, struct pg_sent *sent, size_t count,
+                     const char *const *values)
+{
+    const struct pg_statement *statement = sent->statement;
+    bool *known = &connection->known[statement->index];
+    char name[96];
+
+    sent->prepares = !statement->anew && !*known;
+    sent->prepared = false;
+    sent->renewed = connection->renewed[statement->index];
+    if (connection->broken)
+        return;
+    if (statement->anew) {
+        if (PQsendQueryParams(connection->conn, statement->text, (int)count, NULL, values, NULL, NULL, 0) !=
+            1)
+            break_later(connection);
+        return;
+    }
+    snprintf(name, sizeof(name), sent->renewed == 0 ? "%s" : "%s %u", statement->name, sent->renewed);
+    *known = true;
+    if (sent->prepares && PQsendPrepare(connection->conn, name, statement->text, 0, NULL) != 1)
+        break_later(connection);
+    if (PQsendQueryPrepared(connection->conn, name, (int)count, values, NULL, NULL, 0) != 1)
+        break_later(connection);
+}
+
 void pg_connection_send(struct pg_connection *connection, struct pg_query *query)
 {
-    const struct pg_statement *statement = query->statement;
-    char name[96];
-    bool alone = !statement->read || query->attempts > 0; /* once spoilt by a neighbour is enough */
+    /* Once spoilt by a neighbour is enough. */
+    bool alone = !query->own.statement->read || query->attempts > 0;
 
     if (alone && connection->unsynced)
         sync_now(connection);
     query->next = NULL;
-    query->prepares = !connection->known[statement->index];
-    query->renewed = connection->renewed[statement->index];
-    query->prepared = query->answered = query->again = query->syncs = false;
+    query->told = query->answered = query->again = query->syncs = false;
     *connection->tail = query;
     connection->tail = &query->next;
     connection->in_flight++;
     if (connection->timer.slot == 0)
         timer_set(connection->worker->timers, &connection->timer, CHECK_INTERVAL);
 
+    if (query->by.statement != NULL)
+        send_one(connection, &query->by, 1, &query->actor);
+    send_one(connection, &query->own, query->count, query->values);
     if (connection->broken)
         return;
-    snprintf(name, sizeof(name), query->renewed == 0 ? "%s" : "%s %u", statement->name, query->renewed);
-    if (query->prepares) {
-        connection->known[statement->index] = true;
-        if (PQsendPrepare(connection->conn, name, statement->text, 0, NULL) != 1)
-            break_later(connection);
-    }
-    if (PQsendQueryPrepared(connection->conn, name, (int)query->count, query->values, NULL, NULL, 0) != 1)
-        break_later(connection);
-    else if (alone)
+    if (alone)
         sync_now(connection);
     else
         connection->unsynced = true;
@@ -191,10 +223,10 @@ void pg_connection_send(struct pg_connection *connection, struct pg_query *query
 
 static void count_query(struct pg_connection *connection, struct pg_query *query, bool failed)
 {
-    struct metrics_series **count = &connection->counts[query->statement->index];
+    struct metrics_series **count = &connection->counts[query->own.statement->index];
     if (*count == NULL) {
         char label[96];
-        snprintf(label, sizeof(label), "statement=\"%s\"", query->statement->name);
+        snprintf(label, sizeof(label), "statement=\"%s\"", query->own.statement->name);
         *count = metrics_series(connection->options->metrics, METRICS_COUNTER, "otad_pg_queries_total", label,
                                 "Statements answered");
     }
@@ -223,19 +255,49 @@ static bool is_stale(const PGresult *result, const char *state)
     return is_state(state, "0A000") && where != NULL && strcmp(where, "RevalidateCachedQuery") == 0;
 }
 
-/* A result of the oldest query: of its Parse, or its own. */
-static void take_result(struct pg_connection *connection, struct pg_query *query, const PGresult *result)
+static bool is_unknown(const char *state)
+{
+    return is_state(state, "26000"); /* its Parse was lost with a neighbour */
+}
+
+static bool is_twice(const char *state)
+{
+    return is_state(state, "42P05"); /* two that lacked it have sent a Parse */
+}
+
+/* A result of what went ahead of the oldest query. Where that failed, the query did not run, and both are
+ * sent again. */
+static void take_told(struct pg_connection *connection, struct pg_query *query, const PGresult *result)
 {
     ExecStatusType status = PQresultStatus(result);
     const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
-    bool failed = status == PGRES_FATAL_ERROR || status == PGRES_BAD_RESPONSE;
-    bool *known = &connection->known[query->statement->index];
-    bool unknown = is_state(state, "26000"); /* its Parse was lost with a neighbour */
-    bool twice = is_state(state, "42P05");   /* two that lacked it have sent a Parse */
-    bool stale = is_stale(result, state);
+    bool *known = &connection->known[query->by.statement->index];
 
-    if (query->prepares && !query->prepared) {
-        query->prepared = true;
+    if (query->by.prepares && !query->by.prepared) {
+        query->by.prepared = true;
+        *known = status == PGRES_COMMAND_OK || is_twice(state);
+    } else {
+        query->told = true;
+        *known = *known && !is_unknown(state);
+    }
+    if (status == PGRES_FATAL_ERROR && !is_twice(state) && !is_unknown(state))
+        log_error("statement failed", LOG_STR("statement", query->by.statement->name),
+                  LOG_STR("sqlstate", state),
+                  LOG_STR("detail", PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY)));
+}
+
+/* A result of the oldest query: of its Parse, or its own. */
+static void take_result(struct pg_connection *connection, struct pg_query *query, const PGresult *result)
+{
+    const struct pg_statement *statement = query->own.statement;
+    ExecStatusType status = PQresultStatus(result);
+    const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    bool failed = status == PGRES_FATAL_ERROR || status == PGRES_BAD_RESPONSE;
+    bool *known = &connection->known[statement->index];
+    bool unknown = is_unknown(state), twice = is_twice(state), stale = is_stale(result, state);
+
+    if (query->own.prepares && !query->own.prepared) {
+        query->own.prepared = true;
         if (status == PGRES_COMMAND_OK)
             return;
         *known = twice;
@@ -245,8 +307,8 @@ static void take_result(struct pg_connection *connection, struct pg_query *query
 
     /* Not run, through no fault of its own: nothing was done, so repeat it. */
     if ((status == PGRES_PIPELINE_ABORTED || unknown || twice || stale) && query->attempts++ < ATTEMPTS) {
-        unsigned *renewed = &connection->renewed[query->statement->index];
-        if (stale && *renewed == query->renewed) { /* the first that meets it */
+        unsigned *renewed = &connection->renewed[statement->index];
+        if (stale && *renewed == query->own.renewed) { /* the first that meets it */
             (*renewed)++;
             *known = false;
         }
@@ -256,8 +318,7 @@ static void take_result(struct pg_connection *connection, struct pg_query *query
     }
     count_query(connection, query, failed);
     if (failed && !is_class(state, "23")) /* broken constraints are answers that callers expect */
-        log_error("statement failed", LOG_STR("statement", query->statement->name),
-                  LOG_STR("sqlstate", state),
+        log_error("statement failed", LOG_STR("statement", statement->name), LOG_STR("sqlstate", state),
                   LOG_STR("detail", PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY)));
     if (is_state(state, "57014"))
         answer(query, pg_timeout, NULL);
@@ -288,7 +349,7 @@ static void remove_ended(struct pg_connection *connection)
 {
     const struct pg_query *query;
     while ((query = connection->head) != NULL && (query->answered || query->again) &&
-           query->prepares == query->prepared && !query->syncs &&
+           query->own.prepares == query->own.prepared && !query->syncs &&
            !(query->next == NULL && connection->unsynced))
         remove_head(connection);
 }
@@ -308,7 +369,10 @@ static void take_results(struct pg_connection *connection)
             /* Each result is followed by a NULL. It is taken before callbacks run, since sending would skip
              * it. */
             PQclear(PQgetResult(connection->conn));
-            take_result(connection, query, result);
+            if (query->by.statement != NULL && !query->told)
+                take_told(connection, query, result);
+            else
+                take_result(connection, query, result);
             remove_ended(connection);
         }
         PQclear(result);

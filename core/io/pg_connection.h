@@ -3,20 +3,29 @@
 #pragma once
 #include "io/pg.h"
 
-struct pg_query {
+/* A statement as it was sent. */
+struct pg_sent {
     const struct pg_statement *statement;
-    pg_cb cb; /* NULL: forgotten, or an answer was given */
+    unsigned renewed; /* which of its plans it was sent with */
+    bool prepares;    /* a Parse went ahead of it */
+    bool prepared;    /* and was answered */
+};
+
+struct pg_query {
+    struct pg_sent own;
+    struct pg_sent
+        by; /* goes ahead of it, in its transaction, with `actor` as its value; or has no statement */
+    const char *actor;
+    bool told; /* it was answered, whatever with */
+    pg_cb cb;  /* NULL: forgotten, or an answer was given */
     void *arg;
     struct pg_query *next;
     const char *err; /* pg.c: to be answered so on the next turn */
     uint64_t started_us;
     unsigned attempts;
-    bool prepares;    /* a Parse went ahead of it */
-    bool prepared;    /* and was answered */
-    bool answered;    /* its own result is there; what is left are end markers */
-    bool again;       /* did not run, through no fault of its own: send once more */
-    bool syncs;       /* a Sync went behind it */
-    unsigned renewed; /* which of the statement's plans it was sent with */
+    bool answered; /* its own result is there; what is left are end markers */
+    bool again;    /* did not run, through no fault of its own: send once more */
+    bool syncs;    /* a Sync went behind it */
     size_t count;
     const char *values[];
 };
@@ -67,3 +76,8 @@ void pg_connection_drop(struct pg_connection *connection);
 
 struct pg_query *pg_query_new(const struct pg_statement *statement, size_t count, const char *const *values,
                               pg_cb cb, void *arg);
+/* The same, with the statement `by` and its value `actor` ahead of it where that is not NULL and it writes.
+ */
+struct pg_query *pg_query_new_by(const struct pg_statement *by, const char *actor,
+                                 const struct pg_statement *statement, size_t count,
+                                 const char *const *values, pg_cb cb, void *arg);

@@ -1,4 +1,4 @@
-/* Loads sql/queries/: every .sql file, statements behind `-- name: NAME [read]` lines. */
+/* Loads sql/queries/: every .sql file, statements behind `-- name: NAME [read [anew]]` lines. */
 #include "base/mem.h"
 #include "io/pg_connection.h"
 #include <dirent.h>
@@ -15,8 +15,11 @@ struct pg_statements {
 static bool add(struct pg_statements *statements, const char *file, char *head, char *error, size_t size)
 {
     char name[64], mode[16] = "";
-    if (sscanf(head, "%63[a-z0-9_] %15s", name, mode) < 1 || (*mode != '\0' && strcmp(mode, "read") != 0)) {
-        snprintf(error, size, "%s: expected `-- name: NAME` or `-- name: NAME read`, found `%.40s`", file,
+    bool named = sscanf(head, "%63[a-z0-9_] %15[a-z ]", name, mode) >= 1;
+    bool anew = strcmp(mode, "read anew") == 0, read = anew || strcmp(mode, "read") == 0;
+    if (!named || (*mode != '\0' && !read)) {
+        snprintf(error, size,
+                 "%s: expected `-- name: NAME`, with `read` or `read anew` behind it, found `%.40s`", file,
                  head);
         return false;
     }
@@ -26,7 +29,7 @@ static bool add(struct pg_statements *statements, const char *file, char *head, 
     }
     statements->list = x_realloc(statements->list, (statements->count + 1) * sizeof(*statements->list));
     statements->list[statements->count] =
-        (struct pg_statement){x_strdup(name), NULL, *mode != '\0', statements->count};
+        (struct pg_statement){x_strdup(name), NULL, read, anew, statements->count};
     statements->count++;
     return true;
 }

@@ -113,10 +113,33 @@ static void name_revision(struct bundle *bundle)
     sodium_bin2hex(bundle->revision, sizeof(bundle->revision), hash, sizeof(hash));
 }
 
-struct bundle *bundle_read(const char *directory, char **error)
+struct bundle *bundle_new(void)
 {
     struct bundle *bundle = x_new(struct bundle);
     atomic_init(&bundle->refs, 1);
+    return bundle;
+}
+
+void bundle_add(struct bundle **bundle, const char *name, const char *text, size_t len)
+{
+    size_t at = 0, count = (*bundle)->count;
+    while (at < count && strcmp((*bundle)->files[at].name, name) < 0)
+        at++;
+    if (at < count && strcmp((*bundle)->files[at].name, name) == 0)
+        return;
+    *bundle = x_realloc(*bundle, sizeof(**bundle) + (count + 1) * sizeof((*bundle)->files[0]));
+    struct bundle_file *file = &(*bundle)->files[at];
+    memmove(file + 1, file, (count - at) * sizeof(*file));
+    *file = (struct bundle_file){.name = x_strdup(name),
+                                 .path = x_printf("scripts/%s.lua", name),
+                                 .text = x_memdup(text, len),
+                                 .len = len};
+    (*bundle)->count++;
+}
+
+struct bundle *bundle_read(const char *directory, char **error)
+{
+    struct bundle *bundle = bundle_new();
     size_t len = strlen(directory), start;
     while (len > 1 && directory[len - 1] == '/')
         len--;

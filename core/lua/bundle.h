@@ -23,6 +23,10 @@ struct bundle {
 
 /* NULL and *error (the caller's) when a file cannot be read or is larger than 256 KiB. */
 struct bundle *bundle_read(const char *directory, char **error) __attribute__((warn_unused_result));
+/* One that is made of texts, empty at first, of no revision. A name that is there already stays what it is.
+ * Only before it is shared. */
+struct bundle *bundle_new(void);
+void bundle_add(struct bundle **bundle, const char *name, const char *text, size_t len);
 struct bundle *bundle_hold(struct bundle *bundle);
 void bundle_release(struct bundle *bundle); /* any thread */
 const struct bundle_file *bundle_find(const struct bundle *bundle, const char *name);

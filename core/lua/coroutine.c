@@ -34,6 +34,8 @@ struct coroutine *coroutine_new(struct generation *generation)
         *(struct coroutine **)lua_getextraspace(coroutine->L) = coroutine;
     }
     coroutine->request = NULL;
+    coroutine->user = 0;
+    coroutine->parent = NULL;
     coroutine->arg = NULL;
     generation_hold(generation);
     return coroutine;

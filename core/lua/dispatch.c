@@ -6,6 +6,8 @@
 #include "lua/modules.h"
 #include "lua/request.h"
 #include "lua/routes.h"
+#include "net/console.h"
+#include "net/cors.h"
 #include "net/multipart.h"
 #include <stdlib.h>
 #include <string.h>
@@ -88,10 +90,14 @@ void dispatch(struct http_request *request, void *arg)
     struct request_arrival arrival = {.request = request};
     char allow[96];
 
+    if (cors_preflight(request, runtime->services->config->http_origins))
+        return;
     arrival.route = routes_find(runtime->current->routes, http_method(request), http_path(request),
                                 arrival.params, allow, sizeof(allow));
     if (arrival.route == NULL) {
-        refuse_path(request, allow);
+        /* A path that scripts declare is theirs, whatever the method. */
+        if (*allow != '\0' || !console_answer(runtime->services->console, request))
+            refuse_path(request, allow);
         return;
     }
     http_set_route(request, request_intern(runtime, arrival.route->path));
@@ -108,7 +114,11 @@ void dispatch(struct http_request *request, void *arg)
         http_problem(request, 503, "The server is out of memory for scripts.", "", NULL, 0);
         return;
     }
+    if (strcmp(arrival.route->method, "GET") != 0)
+        http_address(
+            request); /* known from now on: who changes something and leaves at once is not nameless */
     coroutine->request = request;
+    coroutine->user = arrival.claims.sub;
     coroutine->on_end = on_end;
     lua_pushcfunction(coroutine->L, request_run);
     lua_pushlightuserdata(coroutine->L, &arrival);

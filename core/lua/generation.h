@@ -23,6 +23,8 @@ struct coroutine {
     struct generation *generation;
     int anchor;                   /* keeps the thread from being collected */
     struct http_request *request; /* NULL: not for a request, or answered */
+    int64_t user;                 /* the account whose token came with it; 0: none */
+    struct coroutine *parent;     /* the one that waits for it (concurrently), whose request it is, too */
     void *arg;                    /* of on_end */
     void (*on_end)(struct coroutine *coroutine, bool ok, int results);
     struct coroutine *next;

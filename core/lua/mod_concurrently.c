@@ -69,6 +69,7 @@ static int concurrently(lua_State *L)
         if (child == NULL)
             continue;
         child->arg = join;
+        child->parent = parent;
         child->on_end = on_child_end;
         lua_pushvalue(L, i);
         lua_xmove(L, child->L, 1);

@@ -1,17 +1,10 @@
 /* config["device.offline_after"]: texts, numbers, booleans; durations in seconds; sizes in bytes. Secrets are
  * not for scripts. */
+#include "lua/json.h"
 #include "lua/modules.h"
-#include <string.h>
 
-static int get(lua_State *L)
+static void push_value(lua_State *L, const struct config_key *key)
 {
-    const char *name = luaL_checkstring(L, 2);
-    const struct config_key *key = config_find(name);
-    if (key == NULL || strstr(name, "password") != NULL || strstr(name, "_url") != NULL ||
-        strstr(name, ".url") != NULL) {
-        if (key == NULL || strcmp(name, "public_url") != 0)
-            return luaL_error(L, "config has no '%s' for scripts", name);
-    }
     const void *field = (const char *)runtime_of(L)->services->config + key->offset;
     switch (key->type) {
     case CONFIG_STRING:
@@ -28,6 +21,40 @@ static int get(lua_State *L)
         lua_pushinteger(L, *(const int64_t *)field);
         break;
     }
+}
+
+static int get(lua_State *L)
+{
+    const char *name = luaL_checkstring(L, 2);
+    const struct config_key *key = config_find(name);
+    if (key == NULL || key->secret)
+        return luaL_error(L, "config has no '%s' for scripts", name);
+    push_value(L, key);
+    return 1;
+}
+
+int mod_config_list(lua_State *L)
+{
+    size_t count;
+    const struct config_key *keys = config_keys(&count);
+    lua_createtable(L, (int)count, 0);
+    for (size_t i = 0; i < count; i++) {
+        if (keys[i].secret)
+            continue;
+        lua_createtable(L, 0, 4);
+        lua_pushstring(L, keys[i].name);
+        lua_setfield(L, -2, "key");
+        push_value(L, &keys[i]);
+        lua_setfield(L, -2, "value");
+        lua_pushstring(L, keys[i].help);
+        lua_setfield(L, -2, "help");
+        if (keys[i].type == CONFIG_DURATION || keys[i].type == CONFIG_SIZE) {
+            lua_pushstring(L, keys[i].type == CONFIG_DURATION ? "s" : "bytes");
+            lua_setfield(L, -2, "unit");
+        }
+        lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
+    }
+    json_mark_list(L);
     return 1;
 }
 

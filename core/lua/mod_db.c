@@ -225,6 +225,26 @@ static size_t read_values(lua_State *L, int first, const char *values[MOST_VALUE
     return (size_t)count;
 }
 
+/* Who is behind what is written now, as JSON for the audit log (sql/migrations/0005_audit.sql), until the
+ * runtime's buffer is used again; NULL: no person, as in tasks. */
+static const char *actor_of(lua_State *L)
+{
+    const struct coroutine *coroutine = coroutine_of(L);
+    struct buffer *out = &runtime_of(L)->out;
+    while (coroutine->parent != NULL)
+        coroutine = coroutine->parent;
+    if (coroutine->request == NULL)
+        return NULL;
+    out->len = 0;
+    buffer_printf(out, "{\"via\":\"http\",\"address\":\"%s\",\"request_id\":\"%s\"",
+                  http_address(coroutine->request),
+                  http_id(coroutine->request)); /* nothing to escape in them */
+    if (coroutine->user != 0)
+        buffer_printf(out, ",\"user\":%lld", (long long)coroutine->user);
+    buffer_putc(out, '}');
+    return buffer_text(out);
+}
+
 static const struct pg_statement *find_statement(lua_State *L, struct runtime *runtime, int index)
 {
     const char *name = luaL_checkstring(L, index);
@@ -250,7 +270,9 @@ static int run_statement(lua_State *L, enum shape shape)
         lua_pushlightuserdata(L, &answer);
         return on_answer(L, LUA_OK, shape);
     }
-    pg_query(runtime->pg, statement, count, values, on_result, coroutine_to_wait(L));
+    struct coroutine *coroutine = coroutine_to_wait(L);
+    pg_query_by(runtime->pg, statement->read ? NULL : actor_of(L), statement, count, values, on_result,
+                coroutine);
     return lua_yieldk(L, 0, shape, on_answer);
 }
 
@@ -359,7 +381,8 @@ static int db_begin(lua_State *L)
     struct lease *lease = lua_newuserdatauv(L, sizeof(*lease), 0);
     lease->transaction = NULL;
     luaL_setmetatable(L, transaction_type);
-    pg_begin(runtime->pg, on_begun, coroutine_to_wait(L));
+    struct coroutine *coroutine = coroutine_to_wait(L);
+    pg_begin_by(runtime->pg, actor_of(L), on_begun, coroutine);
     return lua_yieldk(L, 0, 0, take_transaction);
 }
 

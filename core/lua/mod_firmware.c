@@ -249,7 +249,13 @@ static int sign(lua_State *L)
 static void open_keys(lua_State *L, const struct services *services)
 {
     const struct signing_trust *trust = &services->release_trust;
-    lua_createtable(L, 0, 2);
+    lua_createtable(L, 0, 3);
+    lua_newtable(L);
+    if (services->manifest_key != NULL)
+        set_text(L, services->manifest_key->public.text, services->manifest_key->public.id);
+    for (size_t i = 0; i < trust->count; i++)
+        set_text(L, trust->keys[i].text, trust->keys[i].id);
+    lua_setfield(L, -2, "ids");
     if (services->manifest_key != NULL)
         set_text(L, "manifest", services->manifest_key->public.text);
     lua_createtable(L, (int)trust->count, 0);

@@ -175,6 +175,7 @@ void mod_server_open(lua_State *L)
                                          {"ca", ca},
                                          {"first_scripts", first_scripts},
                                          {"instance", instance},
+                                         {"settings", mod_config_list},
                                          {NULL, NULL}};
     luaL_newmetatable(L, state_type);
     lua_pushcfunction(L, free_state);

@@ -21,3 +21,11 @@ void modules_open(lua_State *L)
     mod_server_open(L);
     mod_time_open(L);
 }
+
+void modules_open_pure(lua_State *L)
+{
+    json_open(L);
+    mod_json_open(L);
+    mod_rollouts_open(L);
+    mod_time_open(L);
+}

@@ -7,6 +7,7 @@
 #include <lua.h>
 
 void modules_open(lua_State *L);
+void modules_open_pure(lua_State *L); /* those that compute and nothing else */
 
 void mod_blob_open(lua_State *L);
 void mod_concurrently_open(lua_State *L);
@@ -23,3 +24,6 @@ void mod_request_open(lua_State *L);
 void mod_rollouts_open(lua_State *L);
 void mod_server_open(lua_State *L);
 void mod_time_open(lua_State *L);
+
+/* server.settings(): list of {key, value, help}, secrets left out */
+int mod_config_list(lua_State *L);

@@ -8,6 +8,7 @@
 #include "lua/query.h"
 #include "net/content_type.h"
 #include "net/multipart.h"
+#include "net/origin.h"
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
@@ -99,9 +100,7 @@ static int request_index(lua_State *L)
     } else if (strcmp(name, "json") == 0) {
         lua_pushcfunction(L, get_json);
     } else if (strcmp(name, "address") == 0) {
-        char address[INET6_ADDRSTRLEN];
-        http_address(request, address);
-        lua_pushstring(L, address);
+        lua_pushstring(L, http_address(request));
     } else if (strcmp(name, "path") == 0) {
         h2o_iovec_t path = http_path(request);
         lua_pushlstring(L, path.base == NULL ? "" : path.base, path.len);
@@ -112,6 +111,9 @@ static int request_index(lua_State *L)
         lua_pushstring(L, http_id(request));
     } else if (strcmp(name, "secure") == 0) {
         lua_pushboolean(L, http_secure(request));
+    } else if (strcmp(name, "foreign") == 0) {
+        const char *origins = runtime_of(L)->services->config->http_origins;
+        lua_pushboolean(L, !origin_allowed(http_header(request, "origin"), http_authority(request), origins));
     } else {
         return 0;
     }

@@ -20,6 +20,7 @@
 #include "net/http.h"
 #include <lua.h>
 
+struct console;
 struct reload;
 struct generation;
 struct policy_hosts;
@@ -34,6 +35,7 @@ struct services {
     struct store *store;
     struct mqtt *mqtt;
     struct reload *reload;
+    struct console *console; /* NULL: there is none */
     struct jwt_keys *jwt_keys;
     struct signing_key *manifest_key;
     struct signing_key *auto_sign_key; /* NULL: uploads are not signed by the server */

@@ -51,7 +51,7 @@ static void open_library(lua_State *L, const char *name, lua_CFunction open)
     lua_setglobal(L, name);
 }
 
-void sandbox_open(lua_State *L)
+static void open_lua(lua_State *L)
 {
     luaL_requiref(L, "_G", luaopen_base, 0); /* fills the globals with all of it */
     lua_newtable(L);
@@ -84,6 +84,17 @@ void sandbox_open(lua_State *L)
 
     lua_register(L, "setmetatable", checked_setmetatable);
     lua_register(L, "require", require);
+}
+
+void sandbox_open_pure(lua_State *L)
+{
+    open_lua(L);
+    modules_open_pure(L);
+}
+
+void sandbox_open(lua_State *L)
+{
+    open_lua(L);
     modules_open(L);
     if (runtime_of(L)->services->open_policies != NULL)
         runtime_of(L)->services->open_policies(L);

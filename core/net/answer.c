@@ -1,6 +1,7 @@
 /* Answers to requests: texts, JSON, problems, blobs. */
 #include "base/mem.h"
 #include "net/condition.h"
+#include "net/cors.h"
 #include "net/guard.h"
 #include "net/http_private.h"
 #include "net/range.h"
@@ -14,6 +15,7 @@ static const int64_t YEAR_10000 = 253402300800; /* s since 1970: dates have four
 
 void http_common_headers(h2o_req_t *req, const char *id)
 {
+    const struct http_context *context = H2O_STRUCT_FROM_MEMBER(struct http_context, h2o, req->conn->ctx);
     h2o_headers_t *headers = &req->res.headers;
     h2o_add_header_by_str(&req->pool, headers, H2O_STRLIT("x-request-id"), 0, NULL, id, strlen(id));
     h2o_add_header_by_str(&req->pool, headers, H2O_STRLIT("x-content-type-options"), 0, NULL,
@@ -21,8 +23,10 @@ void http_common_headers(h2o_req_t *req, const char *id)
     h2o_add_header_by_str(&req->pool, headers, H2O_STRLIT("x-frame-options"), 0, NULL, H2O_STRLIT("DENY"));
     h2o_add_header_by_str(&req->pool, headers, H2O_STRLIT("referrer-policy"), 0, NULL,
                           H2O_STRLIT("no-referrer"));
-    h2o_add_header_by_str(&req->pool, headers, H2O_STRLIT("content-security-policy"), 0, NULL,
-                          H2O_STRLIT("default-src 'none'; frame-ancestors 'none'"));
+    if (h2o_find_header_by_str(headers, H2O_STRLIT("content-security-policy"), -1) < 0)
+        h2o_add_header_by_str(&req->pool, headers, H2O_STRLIT("content-security-policy"), 0, NULL,
+                              H2O_STRLIT("default-src 'none'; frame-ancestors 'none'"));
+    cors_headers(req, context->origins);
     if (req->scheme == &H2O_URL_SCHEME_HTTPS)
         h2o_add_header(&req->pool, headers, H2O_TOKEN_STRICT_TRANSPORT_SECURITY, NULL,
                        H2O_STRLIT("max-age=31536000"));

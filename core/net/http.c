@@ -15,6 +15,7 @@
 struct http_server {
     h2o_globalconf_t conf;
     const struct proxies *proxies;
+    const char *origins;
 };
 
 struct link { /* lives in the request's pool; disposed with it */
@@ -128,6 +129,7 @@ struct http_server *http_server_new(const struct http_options *options)
     struct http_server *server = x_new(struct http_server);
     h2o_socket_buffer_mmap_settings.threshold = SIZE_MAX; /* no bodies in files under /tmp */
     server->proxies = options->proxies;
+    server->origins = options->origins == NULL ? "" : options->origins;
     h2o_config_init(&server->conf);
     server->conf.server_name = h2o_iovec_init(H2O_STRLIT("otad"));
     server->conf.max_request_entity_size = options->max_entity + GUARD_SPARE;
@@ -158,6 +160,7 @@ struct http_context *http_context_new(struct http_server *server, struct worker 
     h2o_context_init(&context->h2o, worker->loop, &server->conf);
     context->worker = worker;
     context->proxies = server->proxies;
+    context->origins = server->origins;
     context->metrics = metrics;
     context->handler = handler;
     context->arg = arg;
@@ -226,23 +229,24 @@ h2o_iovec_t http_header(const struct http_request *request, const char *name)
     return at < 0 ? nothing : request->req->headers.entries[at].value;
 }
 
-void http_address(const struct http_request *request, char out[INET6_ADDRSTRLEN])
+const char *http_address(struct http_request *request)
 {
     const h2o_req_t *req = request->req;
     const struct proxies *proxies = request->context->proxies;
     struct sockaddr_storage peer;
     struct in6_addr address;
-    *out = '\0';
-    if (req == NULL || req->conn->callbacks->get_peername(req->conn, (struct sockaddr *)&peer) == 0 ||
+    if (*request->address != '\0' || req == NULL ||
+        req->conn->callbacks->get_peername(req->conn, (struct sockaddr *)&peer) == 0 ||
         !proxies_address((struct sockaddr *)&peer, &address))
-        return;
+        return request->address;
     for (size_t i = req->headers.size; proxies != NULL && i-- > 0;) {
         const h2o_header_t *header = &req->headers.entries[i];
         if (h2o_memis(header->name->base, header->name->len, H2O_STRLIT("x-forwarded-for")) &&
             !proxies_walk(proxies, header->value, &address))
             break;
     }
-    proxies_print(&address, out);
+    proxies_print(&address, request->address);
+    return request->address;
 }
 
 bool http_secure(const struct http_request *request)

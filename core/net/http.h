@@ -21,6 +21,7 @@ struct http_options {
     size_t max_entity;      /* bytes of a body; more is 413, and never held */
     uint64_t http1_timeout; /* ms for an HTTP/1 request to arrive, body and all, and to idle before it */
     uint64_t http2_idle;    /* ms an HTTP/2 connection may idle */
+    const char *origins;    /* net/cors.h; outlives the server */
     const struct proxies *proxies; /* whose X-Forwarded-For counts; NULL: nobody's. Outlives the server */
 };
 
@@ -40,8 +41,9 @@ h2o_iovec_t http_query(const struct http_request *request);     /* as sent, with
 h2o_iovec_t http_authority(const struct http_request *request); /* the host asked for, and its port */
 h2o_iovec_t http_body(const struct http_request *request);
 h2o_iovec_t http_header(const struct http_request *request, const char *lower_case_name);
-/* Of the client, as text: the peer's, or what proxies that are trusted say; empty when it is gone. */
-void http_address(const struct http_request *request, char out[INET6_ADDRSTRLEN]);
+/* Of the client, as text: the peer's, or what proxies that are trusted say. Good as long as the request;
+ * empty when it was gone before anybody asked. */
+const char *http_address(struct http_request *request);
 bool http_secure(const struct http_request *request);
 const char *http_id(const struct http_request *request); /* X-Request-Id */
 

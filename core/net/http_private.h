@@ -8,6 +8,7 @@ struct http_context {
     h2o_context_t h2o; /* first: a request finds its context through its connection */
     struct worker *worker;
     const struct proxies *proxies;
+    const char *origins;
     struct metrics *metrics;
     http_handler handler;
     void *arg;
@@ -30,11 +31,12 @@ struct http_request {
     bool answered;
     char method[8];
     char id[129];
+    char address[INET6_ADDRSTRLEN]; /* once it was asked for */
 };
 
 /* A valid X-Request-Id of the client's, or one of ours. `size` 129. */
 void http_make_id(struct http_context *context, h2o_req_t *req, char *out, size_t size);
-/* Headers of every answer, ours or libh2o's own. */
+/* Headers of every answer, ours or libh2o's own; it may have brought a Content-Security-Policy. */
 void http_common_headers(h2o_req_t *req, const char *id);
 /* The JSON of a problem; the caller frees it. */
 struct buffer http_problem_body(int status, const char *detail, const char *extra, const char *id);

@@ -1,6 +1,7 @@
 #include "net/websocket.h"
 #include "base/buffer.h"
 #include "base/mem.h"
+#include "net/origin.h"
 #include <openssl/sha.h>
 #include <sodium.h>
 #include <stdlib.h>
@@ -236,27 +237,6 @@ static void on_upgraded(void *arg, h2o_socket_t *sock)
     read_all(socket);
 }
 
-bool websocket_origin_allowed(h2o_iovec_t origin, h2o_iovec_t host, const char *origins)
-{
-    static const char *const schemes[] = {"http://", "https://"};
-    if (origin.base == NULL)
-        return true;
-    for (size_t i = 0; i < 2; i++) {
-        size_t len = strlen(schemes[i]);
-        if (origin.len == len + host.len && strncasecmp(origin.base, schemes[i], len) == 0 &&
-            strncasecmp(origin.base + len, host.base, host.len) == 0)
-            return true;
-    }
-    for (const char *at = origins; *at != '\0';) {
-        size_t skip = strspn(at, ", "), len = strcspn(at + skip, ", ");
-        at += skip;
-        if (len != 0 && len == origin.len && strncasecmp(at, origin.base, len) == 0)
-            return true;
-        at += len;
-    }
-    return false;
-}
-
 /* False: answered already. */
 static bool is_sound(struct http_request *request, const char *origins, h2o_iovec_t *key)
 {
@@ -277,7 +257,7 @@ static bool is_sound(struct http_request *request, const char *origins, h2o_iove
         http_problem(request, 400, "Sec-WebSocket-Key must be 16 bytes in base64.", "", NULL, 0);
         return false;
     }
-    if (!websocket_origin_allowed(http_header(request, "origin"), http_authority(request), origins)) {
+    if (!origin_allowed(http_header(request, "origin"), http_authority(request), origins)) {
         http_problem(request, 403, "Pages of this origin may not connect: http.origins lists those that may.",
                      "", NULL, 0);
         return false;

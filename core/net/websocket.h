@@ -33,6 +33,3 @@ void websocket_say(struct websocket *socket, const char *text, size_t len);
 void websocket_resume(struct websocket *socket);
 /* Says goodbye; nothing comes of it any more but on_closed. */
 void websocket_close(struct websocket *socket, enum websocket_status status);
-
-/* Of a page of this origin (empty: none was told) that asks for `host`. */
-bool websocket_origin_allowed(h2o_iovec_t origin, h2o_iovec_t host, const char *origins);

@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "policy/confine.h"
+#include "policy/fields.h"
 #include "policy/nearest.h"
 #include <lauxlib.h>
 #include <lualib.h>
@@ -161,7 +162,8 @@ static int open_state(lua_State *L)
     lua_getfield(L, -3, "luacheck.decoder");
     lua_pushcfunction(L, nearest);
     load_text(L, "=check_policy.lua", check_policy_lua, (size_t)(check_policy_lua_end - check_policy_lua));
-    lua_call(L, 0, 1);
+    fields_push(L);
+    lua_call(L, 1, 1);
     lua_call(L, 4, 2);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &lines_key);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &check_key);

@@ -4,35 +4,23 @@
 -- says nothing about. A parameter called device, rollout, stats or ctx in a function whose callers are elsewhere is
 -- taken for one, and what is found by that is a warning.
 --
--- Works on what check.lua collected; returns {check = function(state, kind), instead = words for what policies lack}.
+-- Works on what check.lua collected, and knows names by fields.lua, its argument; returns {check = function(state, kind),
+-- instead = words for what policies lack}.
+
+local known = ...
 
 local ROUNDS = 8 -- of following values: each goes one function deeper
 
--- The fields of what policies are given: scripts/README.md. `true` is a value that has no fields, or any.
-local compared = { devices = true, vanished = true, crashed = true, heap = true }
-local records = {
-  device = {
-    id = true, device_code = true, name = true, chip = true, firmware_version = true, tags = true, online = true,
-    silent_for = true, telemetry = true, attempts = true,
-  },
-  rollout = {
-    id = true, name = true, stage = true, soak = true, params = true, age = true, resumed = true,
-    firmware = { id = true, version = true, chip = true, project = true, size = true },
-  },
-  stats = {
-    targeted = true, offered = true, under_way = true, ended = true, succeeded = true, failed = true, vanished = true,
-    failure_rate = true, failure_low = true, failure_high = true, stage_age = true, stage_done = true,
-    since_resume = {
-      ended = true, succeeded = true, failed = true, failure_rate = true, failure_low = true, failure_high = true,
-    },
-    control = compared, updated = compared,
-  },
-  ctx = { now = true, hour = true, weekday = true, random = true },
-}
-local verdicts = {
-  admit = { "offer", "hold", "skip" },
-  advance = { "hold", "advance", "pause", "abort", "rollback" },
-}
+-- Fields by name: those of the fields that have some, or true.
+local function by_name(list)
+  local fields = {}
+  for _, field in ipairs(list) do fields[field.name] = field.fields and by_name(field.fields) or true end
+  return fields
+end
+
+local records = {}
+for _, name in ipairs { "device", "rollout", "stats", "ctx" } do records[name] = by_name(known[name]) end
+local verdicts = known.verdicts
 local parameters = { admit = { "device", "rollout", "ctx" }, advance = { "rollout", "stats", "ctx" } }
 
 local clock = " (a policy has no clock: ctx.now is the time)"

@@ -14,44 +14,87 @@ enum { MOST_STAGES = 100, MOST_FIELDS = 16, LONGEST_TEXT = 64, MOST_TEXTS = 100,
 
 enum kind { NUMBER, INTEGER, DURATION, TEXT, BOOLEAN, FUNCTION, TEXTS, OBJECT, STAGES };
 
+static const char *const types[] = {[NUMBER] = "number", [INTEGER] = "integer", [DURATION] = "duration",
+                                    [TEXT] = "string",   [BOOLEAN] = "boolean", [FUNCTION] = "function",
+                                    [TEXTS] = "list",    [OBJECT] = "table",    [STAGES] = "list"};
+
 struct field {
-    const char *name;
+    const char *name, *text; /* what it means */
     enum kind kind;
     double least, most;
     const char *fallback; /* JSON; NULL: must be there */
     const struct field *fields;
 };
 
-static const struct field stage_fields[] = {{"name", TEXT, .fallback = ""},
-                                            {"share", NUMBER, .most = 1},
-                                            {"soak", DURATION, .most = 365 * DAY, .fallback = "0"},
-                                            {0}};
-static const struct field rate_fields[] = {{"per_minute", NUMBER, .most = 1e6},
-                                           {"growth", NUMBER, .most = 1000, .fallback = "1"},
+static const struct field stage_fields[] = {
+    {"name", "what it is called", TEXT, .fallback = ""},
+    {"share", "of the devices, above 0; each above the one before, the last is 1", NUMBER, .most = 1},
+    {"soak", "how long it is watched once its devices are done", DURATION, .most = 365 * DAY,
+     .fallback = "0"},
+    {0}};
+static const struct field rate_fields[] = {{"per_minute", "offers a minute in the first stage", NUMBER,
+                                            .most = 1e6},
+                                           {"growth", "by which that grows with each stage; 1", NUMBER,
+                                            .most = 1000, .fallback = "1"},
                                            {0}};
-static const struct field retry_fields[] = {{"max", INTEGER, .most = 100, .fallback = "2"},
-                                            {"after", DURATION, .least = 1, .most = 30 * DAY,
-                                             .fallback = "600"},
+static const struct field retry_fields[] = {{"max", "how often; 2", INTEGER, .most = 100, .fallback = "2"},
+                                            {"after",
+                                             "how long after it failed; twice as long each time; 10m",
+                                             DURATION, .least = 1, .most = 30 * DAY, .fallback = "600"},
                                             {0}};
-static const struct field spread_fields[] = {{"tag", .kind = TEXT},
-                                             {"concurrency", INTEGER, .least = 1, .most = 1e6},
+static const struct field spread_fields[] = {{"tag", "the tag whose values are groups", .kind = TEXT},
+                                             {"concurrency", "updates under way at once in each of them",
+                                              INTEGER, .least = 1, .most = 1e6},
                                              {0}};
 static const struct field policy_fields[] = {
-    {"stages", STAGES, .fallback = "[{\"name\":\"all\",\"share\":1,\"soak\":0}]", .fields = stage_fields},
-    {"rate", OBJECT, .fallback = "null", .fields = rate_fields},
-    {"concurrency", INTEGER, .least = 1, .most = 1e6, .fallback = "500"},
-    {"timeout", DURATION, .least = 1, .most = 30 * DAY, .fallback = "null"},
-    {"retry", OBJECT, .fallback = "{\"max\":2,\"after\":600}", .fields = retry_fields},
-    {"spread", OBJECT, .fallback = "null", .fields = spread_fields},
-    {"priority", INTEGER, .least = -1000, .most = 1000, .fallback = "0"},
-    {"from", TEXTS, .fallback = "[]"},
-    {"steps", TEXTS, .fallback = "[]"},
-    {"downgrade", BOOLEAN, .fallback = "false"},
-    {"max_failure", NUMBER, .most = 1, .fallback = "0.05"},
-    {"vanish_after", DURATION, .least = 1, .most = 365 * DAY, .fallback = "null"},
-    {"admit", FUNCTION, .fallback = "false"},
-    {"advance", FUNCTION, .fallback = "false"},
+    {"stages", "shares of the devices, one after the other; all at once", STAGES,
+     .fallback = "[{\"name\":\"all\",\"share\":1,\"soak\":0}]", .fields = stage_fields},
+    {"rate", "how many offers a minute; not limited", OBJECT, .fallback = "null", .fields = rate_fields},
+    {"concurrency", "updates under way at once; 500", INTEGER, .least = 1, .most = 1e6, .fallback = "500"},
+    {"timeout", "silence that fails an update; update.timeout of the configuration", DURATION, .least = 1,
+     .most = 30 * DAY, .fallback = "null"},
+    {"retry", "whether failed and timed out updates are tried again; max 2, after 10m", OBJECT,
+     .fallback = "{\"max\":2,\"after\":600}", .fields = retry_fields},
+    {"spread", "most updates under way for each value of a tag; not limited", OBJECT, .fallback = "null",
+     .fields = spread_fields},
+    {"priority", "-1000 to 1000, which rollout has a device that several want; 0", INTEGER, .least = -1000,
+     .most = 1000, .fallback = "0"},
+    {"from", "patterns of the versions that may be updated; all", TEXTS, .fallback = "[]"},
+    {"steps", "versions to pass through, in order; none", TEXTS, .fallback = "[]"},
+    {"downgrade", "whether an older version may replace a newer one; false", BOOLEAN, .fallback = "false"},
+    {"max_failure", "share of failures above which a rollout without advance pauses; 0.05", NUMBER, .most = 1,
+     .fallback = "0.05"},
+    {"vanish_after", "silence by which an updated device has vanished; device.offline_after", DURATION,
+     .least = 1, .most = 365 * DAY, .fallback = "null"},
+    {"admit", "function(device, rollout, ctx): whether a device is offered the update, and why; all are",
+     FUNCTION, .fallback = "false"},
+    {"advance", "function(rollout, stats, ctx): what becomes of the stage, and why; the server decides",
+     FUNCTION, .fallback = "false"},
     {0}};
+
+static void push_fields(lua_State *L, const struct field *fields)
+{
+    lua_newtable(L);
+    for (lua_Integer i = 1; fields->name != NULL; fields++, i++) {
+        lua_createtable(L, 0, 4);
+        lua_pushstring(L, fields->name);
+        lua_setfield(L, -2, "name");
+        lua_pushstring(L, types[fields->kind]);
+        lua_setfield(L, -2, "type");
+        lua_pushstring(L, fields->text);
+        lua_setfield(L, -2, "text");
+        if (fields->fields != NULL) {
+            push_fields(L, fields->fields);
+            lua_setfield(L, -2, "fields");
+        }
+        lua_rawseti(L, -2, i);
+    }
+}
+
+void declare_push_fields(lua_State *L)
+{
+    push_fields(L, policy_fields);
+}
 
 struct reading {
     lua_State *L;

@@ -3,6 +3,7 @@
 #include "policy/check.h"
 #include "policy/replay.h"
 #include "policy/simulate.h"
+#include "policy/test_run.h"
 #include <stdlib.h>
 
 static void answer_json(struct desk *desk, const char *json, size_t len)
@@ -151,6 +152,37 @@ static bool replay(struct desk *desk, struct frame_reader *fields)
     return !fields->bad;
 }
 
+static void on_test(void *arg, size_t number)
+{
+    struct desk *desk = arg;
+    size_t begin = frame_begin(&desk->out, FRAME_TEST_BEGINS);
+    frame_put_number(&desk->out, number);
+    frame_end(&desk->out, begin);
+    if (desk->on_news != NULL)
+        desk->on_news(desk->arg);
+}
+
+static bool test(struct desk *desk, struct frame_reader *fields)
+{
+    struct buffer json = {0};
+    struct policy_source source = frame_take_source(fields);
+    struct test_run run = {.source = &source, .on_test = on_test, .arg = desk};
+    bool given = frame_take_number(fields) != 0;
+    struct policy_text tests = frame_take_text(fields);
+    run.tests = given ? &tests : NULL;
+    run.left_out_count = frame_take_number(fields);
+    fields->bad = fields->bad || run.left_out_count > TEST_RUN_LEFT_OUT;
+    for (size_t i = 0; !fields->bad && i < run.left_out_count; i++)
+        run.left_out[i] = frame_take_number(fields);
+    if (!fields->bad) {
+        test_run(&desk->policies, desk->checker, &run, &json);
+        answer_json(desk, json.data, json.len);
+    }
+    buffer_free(&json);
+    free((void *)source.libraries);
+    return !fields->bad;
+}
+
 bool desk_serve(struct desk *desk, enum frame_kind kind, struct frame_reader *fields)
 {
     switch (kind) {
@@ -165,6 +197,8 @@ bool desk_serve(struct desk *desk, enum frame_kind kind, struct frame_reader *fi
         return simulate(desk, fields);
     case FRAME_REPLAY:
         return replay(desk, fields);
+    case FRAME_TEST:
+        return test(desk, fields);
     default:
         return false;
     }

@@ -10,6 +10,7 @@ struct desk { /* starts as zero, but for zones and checker */
     struct policy *slots[HOST_SLOTS];
     struct buffer out;
     void (*on_answer)(void *arg); /* a verdict was added to `out`, which may be sent and emptied; or NULL */
+    void (*on_news)(void *arg);   /* `out` is to be sent before anything else runs; or NULL */
     void *arg;
 };
 

@@ -19,11 +19,13 @@ enum frame_kind {
     FRAME_CHECK = 'C',    /* kind, source; answered by JSON {problems} */
     FRAME_SIMULATE = 'S', /* source, request, whether devices are given, count, devices; answered by JSON */
     FRAME_REPLAY = 'R',   /* source, whether there is another, that, request, count, decisions; by JSON */
+    FRAME_TEST = 'T',     /* source, whether there are tests, those, count, tests left out; by JSON */
     FRAME_ZONE = 'Z',     /* whether there is one, its file: answers FRAME_ZONE_WANTED */
     /* From it: */
     FRAME_VERDICT = 'v',
     FRAME_JSON = 'j',
     FRAME_ZONE_WANTED = 'z', /* name */
+    FRAME_TEST_BEGINS = 't', /* its number */
     FRAME_OVERRUN = 'o'      /* the call under way took too long: the process ends */
 };
 

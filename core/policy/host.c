@@ -1,66 +1,28 @@
-#include "policy/host.h"
 #include "base/mem.h"
-#include "policy/frame.h"
-#include "policy/report.h"
+#include "policy/host_private.h"
 #include <errno.h>
 #include <jansson.h>
 #include <poll.h>
-#include <pthread.h>
 #include <signal.h>
-#include <sodium.h>
 #include <spawn.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 enum {
-    LOOK_EVERY = 100, /* ms */
-    MOST_BUSY = 200,  /* ms of processor time without an answer; the process itself ends far earlier */
+    LOOK_EVERY = 100,               /* ms */
     MOST_CHECK = CHECK_TIME + 1000, /* the same while it checks a source */
     MOST_BATCH = 2000,              /* ms for all devices of a batch */
-    MOST_ENDED = 8,                 /* processes a batch may cost */
-    MOST_WORK = 20000,              /* ms of processor time for a simulation or replay, */
-    MOST_WAIT = 300000              /* and in all, on a busy machine */
+    MOST_ENDED = 8                  /* processes a batch may cost */
 };
-
-struct slot {
-    bool used;
-    unsigned char key[crypto_hash_sha256_BYTES]; /* of name, text and libraries */
-};
-
-struct host {
-    pthread_mutex_t lock;
-    pid_t pid; /* 0: none runs */
-    int fd;
-    clockid_t clock; /* its processor time */
-    struct buffer in;
-    size_t taken; /* of `in`: the frame handed out last */
-    int most_busy;
-    atomic_bool closed;
-    struct slot slots[HOST_SLOTS];
-    size_t next_slot;
-    struct host_counts counts;
-};
-
-/* How waiting for a frame ended. */
-enum end { ANSWERED, OVERRAN, CRASHED, LATE };
 
 static const char *const reasons[] = {
     [OVERRAN] = "ran longer than 10 ms",
     [CRASHED] = "the process that ran the policy ended",
     [LATE] = "not asked yet: the policy took too long for other devices",
 };
-
-static int64_t clock_read(clockid_t clock)
-{
-    struct timespec now = {0};
-    clock_gettime(clock, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 struct host *host_new(void)
 {
@@ -99,7 +61,7 @@ void host_free(struct host *host)
     free(host);
 }
 
-static bool start(struct host *host)
+bool host_start(struct host *host)
 {
     char *arguments[] = {"otad", "policy-host", NULL}, *environment[] = {NULL};
     struct timeval patience = {MOST_BATCH / 1000, 0};
@@ -136,7 +98,7 @@ static bool start(struct host *host)
     return true;
 }
 
-static bool send_frames(struct host *host, const struct buffer *frames)
+bool host_send(struct host *host, const struct buffer *frames)
 {
     for (size_t sent = 0; sent < frames->len;) {
         ssize_t n = send(host->fd, frames->data + sent, frames->len - sent, MSG_NOSIGNAL);
@@ -156,7 +118,7 @@ static bool answer_zone(struct host *host, struct frame_reader *fields)
     frame_put_number(&answer, there);
     frame_put_text(&answer, (struct policy_text){file.data, file.len});
     frame_end(&answer, begin);
-    bool sent = send_frames(host, &answer);
+    bool sent = host_send(host, &answer);
     buffer_free(&file);
     buffer_free(&answer);
     return sent;
@@ -166,7 +128,7 @@ static bool answer_zone(struct host *host, struct frame_reader *fields)
 static enum end read_more(struct host *host, int64_t until)
 {
     char block[64 * 1024];
-    int64_t busy = clock_read(host->clock);
+    int64_t busy = host_clock(host->clock);
     for (;;) {
         struct pollfd ready = {.fd = host->fd, .events = POLLIN};
         int n = poll(&ready, 1, LOOK_EVERY);
@@ -177,16 +139,14 @@ static enum end read_more(struct host *host, int64_t until)
             buffer_put(&host->in, block, (size_t)len);
             return ANSWERED;
         }
-        if (clock_read(host->clock) - busy > host->most_busy)
+        if (host_clock(host->clock) - busy > host->most_busy)
             return OVERRAN;
-        if (clock_read(CLOCK_MONOTONIC) > until || host->closed)
+        if (host_clock(CLOCK_MONOTONIC) > until || host->closed)
             return LATE;
     }
 }
 
-/* The next frame that answers the request; it stays until the next call. */
-static enum end next_frame(struct host *host, enum frame_kind wanted, int64_t until,
-                           struct frame_reader *fields)
+enum end host_next(struct host *host, enum frame_kind wanted, int64_t until, struct frame_reader *fields)
 {
     for (;;) {
         enum frame_kind kind;
@@ -207,6 +167,10 @@ static enum end next_frame(struct host *host, enum frame_kind wanted, int64_t un
         host->taken += size;
         if (kind == wanted)
             return ANSWERED;
+        if (kind == FRAME_TEST_BEGINS && host_clock(CLOCK_MONOTONIC) < until) {
+            host->test = frame_take_number(fields);
+            continue;
+        }
         if (kind == FRAME_OVERRUN)
             return OVERRAN;
         if (kind != FRAME_ZONE_WANTED || !answer_zone(host, fields))
@@ -214,7 +178,7 @@ static enum end next_frame(struct host *host, enum frame_kind wanted, int64_t un
     }
 }
 
-static void count_end(struct host *host, enum end end)
+void host_count_end(struct host *host, enum end end)
 {
     host->counts.overran += end == OVERRAN || end == LATE;
     host->counts.crashed += end == CRASHED;
@@ -258,10 +222,10 @@ static enum end request_json(struct host *host, const struct buffer *request, st
 {
     enum end end = CRASHED;
     for (int i = 0; i < 2 && end == CRASHED; i++) { /* one that idled may be gone */
-        if (start(host) && send_frames(host, request))
-            end = next_frame(host, FRAME_JSON, clock_read(CLOCK_MONOTONIC) + MOST_BATCH, fields);
+        if (host_start(host) && host_send(host, request))
+            end = host_next(host, FRAME_JSON, host_clock(CLOCK_MONOTONIC) + MOST_BATCH, fields);
         if (end != ANSWERED)
-            count_end(host, end);
+            host_count_end(host, end);
     }
     return end;
 }
@@ -384,17 +348,16 @@ static enum end ask_rest(struct host *host, struct batch *batch, size_t slot)
     for (size_t i = batch->done; i < until; i++)
         frame_put_text(&request, batch->arguments[i]);
     frame_end(&request, begin);
-    bool sent = send_frames(host, &request);
+    bool sent = host_send(host, &request);
     buffer_free(&request);
     if (!sent)
         return CRASHED;
-    while (batch->done < until &&
-           (end = next_frame(host, FRAME_VERDICT, batch->until, &fields)) == ANSWERED) {
+    while (batch->done < until && (end = host_next(host, FRAME_VERDICT, batch->until, &fields)) == ANSWERED) {
         batch->verdicts[batch->done] = frame_take_verdict(&fields);
         if (fields.bad)
             return CRASHED;
         batch->done++;
-        if (clock_read(CLOCK_MONOTONIC) > batch->until && batch->done < batch->count)
+        if (host_clock(CLOCK_MONOTONIC) > batch->until && batch->done < batch->count)
             return LATE;
     }
     return end;
@@ -413,12 +376,12 @@ static void ask(struct host *host, struct batch *batch)
 {
     unsigned char key[crypto_hash_sha256_BYTES];
     make_key(batch->source, key);
-    batch->until = clock_read(CLOCK_MONOTONIC) + MOST_BATCH;
+    batch->until = host_clock(CLOCK_MONOTONIC) + MOST_BATCH;
     for (int ended = 0; batch->done < batch->count;) {
         struct buffer json = {0};
         size_t slot, before = batch->done;
         bool idled = find_slot(host, key, &slot);
-        if (!start(host)) {
+        if (!host_start(host)) {
             hold_rest(batch, "no process can be started to run the policy", 10);
             return;
         }
@@ -432,12 +395,12 @@ static void ask(struct host *host, struct batch *batch)
         enum end end = ask_rest(host, batch, slot);
         if (end == ANSWERED)
             continue;
-        count_end(host, end);
+        host_count_end(host, end);
         if (end == CRASHED && idled && batch->done == before)
             continue; /* gone since it was asked last; the next one is new */
         if (end != LATE)
             policy_fail(&batch->verdicts[batch->done++], 0, reasons[end]);
-        if (++ended == MOST_ENDED || end == LATE || clock_read(CLOCK_MONOTONIC) > batch->until)
+        if (++ended == MOST_ENDED || end == LATE || host_clock(CLOCK_MONOTONIC) > batch->until)
             hold_rest(batch, reasons[LATE], 1);
     }
 }
@@ -458,86 +421,6 @@ void host_advance(struct host *host, const struct policy_source *source, const s
     pthread_mutex_lock(&host->lock);
     ask(host, &batch);
     pthread_mutex_unlock(&host->lock);
-}
-
-/* --- Simulations and replays ---------------------------------------------------------------------------- */
-
-static void put_texts(struct buffer *request, const struct policy_text *texts, size_t count)
-{
-    frame_put_number(request, count);
-    for (size_t i = 0; i < count; i++)
-        frame_put_text(request, texts[i]);
-}
-
-/* Sends the request and appends the answer; false: that has problems. Frees the request. */
-static bool work(struct host *host, struct buffer *request, struct buffer *json)
-{
-    static const char *const failures[] = {
-        [OVERRAN] = "a call of the policy ran longer than 10 ms, or all of them together longer than 20 s",
-        [CRASHED] = "the process that ran the policy ended, probably for want of memory",
-        [LATE] = "the server stops, or the machine is too busy",
-    };
-    static const char problems[] = "{\"problems\":";
-    struct frame_reader fields;
-    struct policy_text answer = {"", 0};
-    enum end end = CRASHED;
-    if (request->len - FRAME_HEADER > FRAME_LARGEST) {
-        report_error(json, "that is too much data at once: at most 60 MiB");
-        buffer_free(request);
-        return false;
-    }
-    pthread_mutex_lock(&host->lock);
-    bool idled = host->pid != 0;
-    for (int i = 0; i < (idled ? 2 : 1) && end == CRASHED; i++) { /* one that idled may be gone */
-        int64_t began = clock_read(CLOCK_MONOTONIC);
-        host->most_busy = MOST_WORK;
-        if (host->closed)
-            end = LATE;
-        else if (start(host) && send_frames(host, request))
-            end = next_frame(host, FRAME_JSON, began + MOST_WAIT, &fields);
-        host->most_busy = MOST_BUSY;
-        if (end != ANSWERED)
-            count_end(host, end);
-    }
-    if (end == ANSWERED) {
-        answer = frame_take_text(&fields);
-        buffer_put(json, answer.text, answer.len);
-    } else {
-        report_error(json, failures[end]);
-    }
-    bool ok = answer.len > sizeof(problems) && memcmp(answer.text, problems, sizeof(problems) - 1) != 0;
-    pthread_mutex_unlock(&host->lock);
-    buffer_free(request);
-    return ok;
-}
-
-bool host_simulate(struct host *host, const struct policy_source *source, struct policy_text request,
-                   const struct policy_text *devices, size_t count, struct buffer *json)
-{
-    struct buffer frame = {0};
-    size_t begin = frame_begin(&frame, FRAME_SIMULATE);
-    frame_put_source(&frame, source);
-    frame_put_text(&frame, request);
-    frame_put_number(&frame, devices != NULL);
-    put_texts(&frame, devices, devices == NULL ? 0 : count);
-    frame_end(&frame, begin);
-    return work(host, &frame, json);
-}
-
-bool host_replay(struct host *host, const struct policy_source *source, const struct policy_source *other,
-                 struct policy_text request, const struct policy_text *decisions, size_t count,
-                 struct buffer *json)
-{
-    struct buffer frame = {0};
-    size_t begin = frame_begin(&frame, FRAME_REPLAY);
-    frame_put_source(&frame, source);
-    frame_put_number(&frame, other != NULL);
-    if (other != NULL)
-        frame_put_source(&frame, other);
-    frame_put_text(&frame, request);
-    put_texts(&frame, decisions, count);
-    frame_end(&frame, begin);
-    return work(host, &frame, json);
 }
 
 struct host_counts host_counts(struct host *host)

@@ -44,6 +44,11 @@ bool host_replay(struct host *host, const struct policy_source *source, const st
                  struct policy_text request, const struct policy_text *decisions, size_t count,
                  struct buffer *json);
 
+/* test_run() (policy/test_run.h) over there. A test for which the process does not come back, or ends, has
+ * failed, and the others run in a new one; some 20 s in all. False: the answer has problems. */
+bool host_test(struct host *host, const struct policy_source *source, const struct policy_text *tests,
+               struct buffer *json);
+
 struct host_counts {
     uint64_t started, overran,
         crashed; /* processes; those ended for taking too long; those ended otherwise */

@@ -93,6 +93,26 @@ static void on_answer(void *arg)
         flush(room);
 }
 
+static int by_byte(const void *a, const void *b)
+{
+    return *(const char *)a - *(const char *)b;
+}
+
+/* What the C library asks the system for once, and the jail would not let it: randomness, the zone of the
+ * machine, and, to sort more than a kilobyte, how much memory there is. */
+static void ask_ahead(void)
+{
+    char block[4096] = {0};
+    json_object_seed(0);
+    tzset();
+    qsort(block, sizeof(block), 1, by_byte);
+}
+
+static void on_news(void *arg)
+{
+    flush(arg);
+}
+
 /* Waits for the next frame, which becomes the first of `in`. */
 static void receive(struct room *room, enum frame_kind *kind, struct frame_reader *fields)
 {
@@ -152,10 +172,11 @@ int host_main(int argc, char **argv)
     struct room *room = x_new(struct room);
     room->desk.policies.zones = zones_new(load_zone, room);
     room->desk.on_answer = on_answer;
+    room->desk.on_news = on_news;
     room->desk.arg = room;
     room->desk.checker = checker_new(NULL); /* reads its files, which the jail would not let it */
     prctl(PR_SET_PDEATHSIG, SIGKILL); /* besides the end of the socket: it is not read while policies run */
-    json_object_seed(0);              /* while there is still somewhere to get randomness from */
+    ask_ahead();
     start_ticking(room);
     jail_enter(HOST_FD);
     for (;;) {

@@ -3,6 +3,7 @@
 #include "lua/json.h"
 #include "lua/modules.h"
 #include "lua/work.h"
+#include "policy/fields.h"
 #include "policy/mod_save.h"
 #include "policy/mod_simulate.h"
 #include "policy/shelf.h"
@@ -333,10 +334,30 @@ static int files(lua_State *L)
     return 1;
 }
 
+/* policies.tests(name): the source of policies/NAME_test.lua among the scripts in force; nil: there is none
+ */
+static int tests(lua_State *L)
+{
+    const char *name = lua_pushfstring(L, "policies/%s_test", luaL_checkstring(L, 1));
+    const struct bundle_file *file = bundle_find(coroutine_of(L)->generation->bundle, name);
+    if (file == NULL)
+        return 0;
+    lua_pushlstring(L, file->text, file->len);
+    return 1;
+}
+
+/* policies.fields(): what policies are written with (policy/fields.h) */
+static int fields(lua_State *L)
+{
+    fields_push(L);
+    return 1;
+}
+
 void mod_policies_open(lua_State *L)
 {
     static const luaL_Reg functions[] = {{"load", load},       {"check", check}, {"admit", admit},
-                                         {"advance", advance}, {"files", files}, {NULL, NULL}};
+                                         {"advance", advance}, {"files", files}, {"tests", tests},
+                                         {"fields", fields},   {NULL, NULL}};
     luaL_newlib(L, functions);
     mod_simulate_add(L);
     mod_save_add(L);

@@ -4,8 +4,8 @@
 #include "policy/host.h"
 #include <lua.h>
 
-/* Of the server; services.policies. Three, so that neither those who check nor those who simulate keep
- * rollouts waiting. */
+/* Of the server; services.policies. Three, so that neither those who check nor those who simulate or test
+ * keep rollouts waiting. */
 struct policy_hosts {
     struct policy_desk {
         struct host *host;

@@ -49,6 +49,13 @@ static void run_replay(struct work *work)
                 question->request, question->texts, question->count, &question->answer);
 }
 
+static void run_test(struct work *work)
+{
+    struct question *question = (struct question *)work;
+    host_test(question->host, &question->source, question->request.text == NULL ? NULL : &question->request,
+              &question->answer);
+}
+
 static struct policy_text copy(lua_State *L, int index)
 {
     size_t len;
@@ -84,22 +91,34 @@ static size_t check_texts(lua_State *L, int index)
     return count;
 }
 
+static void check_there(lua_State *L)
+{
+    fail_unless_there(L, runtime_of(L)->services->policies, "policies");
+    luaL_checkstring(L, 1);
+    luaL_checkstring(L, 2);
+}
+
+/* About the policy whose name and source are the first arguments. Takes over the shelf. */
+static struct question *ask_about(lua_State *L, struct shelf shelf)
+{
+    const struct policy_desk *desk = &runtime_of(L)->services->policies->simulations;
+    struct question *question = x_new(struct question);
+    question->work.drop = drop;
+    question->work.pool = desk->queue;
+    question->host = desk->host;
+    question->shelf = shelf;
+    question->source =
+        (struct policy_source){copy(L, 1).text, copy(L, 2), shelf.libraries, shelf.library_count};
+    return question;
+}
+
 /* Arguments: name, source, request and, at `list`, texts; all checked before anything is made. */
 static struct question *ask(lua_State *L, int list)
 {
-    const struct services *services = runtime_of(L)->services;
-    fail_unless_there(L, services->policies, "policies");
-    luaL_checkstring(L, 1);
-    luaL_checkstring(L, 2);
+    check_there(L);
     luaL_checkstring(L, 3);
     size_t count = check_texts(L, list);
-    struct question *question = x_new(struct question);
-    question->work.drop = drop;
-    question->work.pool = services->policies->simulations.queue;
-    question->host = services->policies->simulations.host;
-    question->shelf = shelf_of(coroutine_of(L)->generation->bundle);
-    question->source = (struct policy_source){copy(L, 1).text, copy(L, 2), question->shelf.libraries,
-                                              question->shelf.library_count};
+    struct question *question = ask_about(L, shelf_of(coroutine_of(L)->generation->bundle));
     question->request = copy(L, 3);
     if (!lua_isnoneornil(L, list))
         question->texts = x_alloc((count + 1) * sizeof(*question->texts));
@@ -134,8 +153,23 @@ static int replay(lua_State *L)
     return work_start(L, &question->work, done);
 }
 
+/* policies.test(name, source, tests?): the answer (policy/test_run.h); tests: the source of its *_test.lua */
+static int test(lua_State *L)
+{
+    check_there(L);
+    bool tests = luaL_optstring(L, 3, NULL) != NULL;
+    struct question *question = ask_about(L, shelf_with_policies(coroutine_of(L)->generation->bundle));
+    question->work.run = run_test;
+    if (tests)
+        question->request = copy(L, 3);
+    return work_start(L, &question->work, done);
+}
+
 void mod_simulate_add(lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"simulate", simulate}, {"replay", replay}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"simulate", simulate},
+                                         {"replay", replay},
+                                         {"test", test},
+                                         {NULL, NULL}};
     luaL_setfuncs(L, functions, 0);
 }

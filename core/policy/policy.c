@@ -235,10 +235,18 @@ static bool load_step(struct load *load, lua_CFunction step)
     return status == LUA_OK;
 }
 
-static bool name_is_sound(const char *name)
+/* NULL: nothing is. */
+static const char *wrong_with_name(const char *name)
 {
+    static const char *const taken[] = {"check", "fields", "simulate"};
     size_t len = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-");
-    return len > 0 && len <= POLICY_NAME && name[len] == '\0';
+    if (len == 0 || len > POLICY_NAME || name[len] != '\0')
+        return "a policy's name has 1 to 32 letters, digits, - and _";
+    for (size_t i = 0; i < sizeof(taken) / sizeof(taken[0]); i++) {
+        if (strcmp(name, taken[i]) == 0)
+            return "no policy can be called so: below /policies this name stands for something else";
+    }
+    return NULL;
 }
 
 struct policy *policy_load(struct policies *policies, const struct policy_source *source,
@@ -246,9 +254,10 @@ struct policy *policy_load(struct policies *policies, const struct policy_source
 {
     struct load load = {.source = source, .problems = problems, .pristine = pristine_new()};
     size_t before = problems->count;
-    if (!name_is_sound(source->name)) {
+    const char *wrong = wrong_with_name(source->name);
+    if (wrong != NULL) {
         char *file = x_printf("scripts/policies/%.80s.lua", source->name);
-        problems_add(problems, file, 0, "a policy's name has 1 to 32 letters, digits, - and _");
+        problems_add(problems, file, 0, wrong);
         free(file);
         pristine_free(load.pristine);
         return NULL;
@@ -287,6 +296,11 @@ void policy_free(struct policy *policy)
 const char *policy_declaration(const struct policy *policy)
 {
     return policy->declaration;
+}
+
+size_t policy_memory(const struct policy *policy)
+{
+    return policy->at_rest;
 }
 
 /* --- Asking ------------------------------------------------------------------------------------------ */

@@ -87,6 +87,7 @@ struct policy *policy_load(struct policies *policies, const struct policy_source
                            struct problems *problems) __attribute__((warn_unused_result));
 void policy_free(struct policy *policy);
 const char *policy_declaration(const struct policy *policy); /* JSON: policy/declare.h */
+size_t policy_memory(const struct policy *policy);           /* bytes it holds between calls */
 
 /* `device` and `stats` are JSON objects, NUL-terminated behind their length. They always give a verdict.
  * ctx.hour and ctx.weekday (1 is Monday) are those of the zone in the device's tag `timezone`, else in the

@@ -11,16 +11,26 @@ static const char *below(const struct bundle_file *file, const char *folder)
     return strncmp(file->name, folder, len) == 0 && !bundle_is_test(file) ? file->name + len : NULL;
 }
 
-struct shelf shelf_of(const struct bundle *bundle)
+static struct shelf gather(const struct bundle *bundle, bool policies)
 {
     struct shelf shelf = {.libraries = x_alloc((bundle->count + 1) * sizeof(*shelf.libraries))};
     for (size_t i = 0; i < bundle->count; i++) {
         const struct bundle_file *file = &bundle->files[i];
-        if (below(file, library_folder) != NULL)
+        if (below(file, library_folder) != NULL || (policies && below(file, policies_folder) != NULL))
             shelf.libraries[shelf.library_count++] =
                 (struct policy_library){file->name, {file->text, file->len}};
     }
     return shelf;
+}
+
+struct shelf shelf_of(const struct bundle *bundle)
+{
+    return gather(bundle, false);
+}
+
+struct shelf shelf_with_policies(const struct bundle *bundle)
+{
+    return gather(bundle, true);
 }
 
 void shelf_free(struct shelf *shelf)

@@ -11,6 +11,8 @@ struct shelf { /* borrows the texts: the bundle must outlive it */
 };
 
 struct shelf shelf_of(const struct bundle *bundle);
+/* With the policies themselves, too: for tests, which load them by name. */
+struct shelf shelf_with_policies(const struct bundle *bundle);
 void shelf_free(struct shelf *shelf);
 
 /* Whether the file is a policy; *source is then how to load it. Not of tests. */

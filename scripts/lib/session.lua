@@ -18,8 +18,11 @@ function session.read(token)
   return sid:lower(), crypto.sha256(secret)
 end
 
+-- For consoles on other sites it must be partitioned, too: browsers give pages there no other cookie of ours.
 function session.cookie(value, life)
-  return ("%s=%s; Path=/auth; HttpOnly; Secure; SameSite=Strict; Max-Age=%d"):format(COOKIE, value, life)
+  local site = config["auth.cookie_samesite"]
+  if site == "None" then site = "None; Partitioned" end
+  return ("%s=%s; Path=/auth; HttpOnly; Secure; SameSite=%s; Max-Age=%d"):format(COOKIE, value, site, life)
 end
 
 -- The refresh token in a Cookie header (RFC 6265).

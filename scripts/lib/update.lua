@@ -71,34 +71,35 @@ function update.offer(id, device_id, image, action)
   }, expires
 end
 
+-- Tells of updates that were made or ended, and has their offers published.
+function update.tell(list)
+  if #list == 0 then return end
+  events.updates(list)
+  offers.poke()
+end
+
 -- Makes updates to one image, each with its offer, in one statement. devices: list of {id, firmware_version}.
 -- Returns the updates made: devices that have one under way, or another chip, are left out. nil and the violation
--- where the image or a device is gone.
-function update.create(devices, image, rollout_id)
-  local list = {}
-  for i, row in ipairs(db.all("update_ids", #devices)) do
+-- where the image or a device is gone. tx: a transaction; whoever commits it tells of them.
+function update.create(devices, image, tx)
+  local list, on = {}, tx or db
+  for i, row in ipairs(on.all("update_ids", #devices)) do
     local device = devices[i]
     local payload, expires = update.offer(row.id, device.id, image)
     list[i] = {
-      id = row.id, device_id = device.id, firmware_id = image.id, rollout_id = rollout_id, version = image.version,
+      id = row.id, device_id = device.id, firmware_id = image.id, version = image.version,
       from_version = device.firmware_version, payload = payload, expires_at = expires,
     }
   end
-  local made, violation, constraint = db.all("updates_create", json.array(list))
-  if made and #made > 0 then
-    events.updates(made)
-    offers.poke()
-  end
+  local made, violation, constraint = on.all("updates_create", json.array(list))
+  if made and not tx then update.tell(made) end
   return made, violation, constraint
 end
 
 -- Ends updates that aborted rollouts have under way, `most` at once. fence: the driver's, or nil. Whether there may be more.
 function update.end_aborted(fence, most)
   local ended = db.all("rollouts_cancel", fence, most)
-  if #ended > 0 then
-    events.updates(ended)
-    offers.poke()
-  end
+  update.tell(ended)
   return #ended == most
 end
 

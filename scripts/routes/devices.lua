@@ -1,6 +1,8 @@
 -- Devices: register, look, change, rotate credentials, delete.
 
 local device = require "lib.device"
+local filter = require "lib.device_filter"
+local kept = require "lib.kept"
 local page = require "lib.page"
 
 local function operator(req) return req.user.role == "operator" end
@@ -25,20 +27,46 @@ local function register(req)
   }
 end
 
+local UPDATE = json.record("id", "state", "progress", "version")
+
+local function with_update(row)
+  if row.update then row.update = UPDATE(row.update) end
+  return row
+end
+
 local function list(req)
-  local query = req.query
-  local after, count = page.start(req, "devices", 0), query.limit + 1
-  local tags = query.tag and device.read_tag(query.tag)
-  local status = query.online ~= nil and (query.online and "online" or "offline") or nil
-  local rows
-  if not operator(req) then
-    rows = db.all("devices_of_user", after, count, query.chip, tags, status, query.version, req.user.id)
-  elseif tags then
-    rows = db.all("devices_tagged", after, count, query.chip, tags, status, query.version)
+  local after, count = page.start(req, "devices", 0), req.query.limit + 1
+  local asked, rows = filter.read(req.query), nil
+  if asked then
+    rows = db.all("devices_filtered", after, count, asked, req.user.id, operator(req))
+  elseif operator(req) then
+    rows = db.all("devices_all", after, count)
   else
-    rows = db.all("devices_all", after, count, query.chip, status, query.version)
+    rows = db.all("devices_of_user", after, count, req.user.id)
   end
-  return page.answer(req, "devices", rows, page.by_id)
+  return page.answer(req, "devices", rows, page.by_id, with_update)
+end
+
+local function count(req)
+  local counted = db.one("devices_counted", filter.read(req.query) or {}, req.user.id, operator(req))
+  return 200, { count = counted.count }
+end
+
+local FACETS_KEEP, FACETS_MOST, FACET_VALUES = 5, 100, 100 -- seconds; accounts; of each kind
+local kept_facets = kept(FACETS_KEEP, FACETS_MOST)
+local FACETS, FACET = json.record("chips", "versions", "tags"), json.record("value", "count")
+
+-- On a connection of its own: others do not wait behind it.
+local function facets(req)
+  return 200, kept_facets(operator(req) and "all" or req.user.id, function()
+    local found = FACETS { chips = json.array {}, versions = json.array {}, tags = json.array {} }
+    local rows = db.transaction(function(tx) return tx.all("devices_facets", req.user.id, operator(req), FACET_VALUES) end)
+    for _, row in ipairs(rows) do
+      local values = found[row.facet]
+      values[#values + 1] = FACET { value = row.value, count = row.count }
+    end
+    return found
+  end)
 end
 
 local function get(req)
@@ -92,17 +120,11 @@ return {
   },
   {
     method = "GET", path = "/devices", who = "user",
-    query = page.query {
-      chip = { "string", max = 50, optional = true },
-      tag = {
-        "string", max = 250, optional = true,
-        check = function(text) return not device.read_tag(text) and "must be name:value" or nil end,
-      },
-      online = { "boolean", optional = true },
-      version = { "string", max = 50, optional = true },
-    },
+    query = page.query(filter.fields),
     handler = list,
   },
+  { method = "GET", path = "/devices/count", who = "user", query = filter.fields, handler = count },
+  { method = "GET", path = "/devices/facets", who = "user", handler = facets },
   { method = "GET", path = "/devices/:id", who = "user", handler = get },
   {
     method = "PATCH", path = "/devices/:id", who = "user",

@@ -21,27 +21,42 @@ local function listed(problems)
   return json.array(list)
 end
 
-local function errors_of(problems)
+-- `field` of the request has the source they are of.
+local function errors_of(problems, field)
   local errors = {}
   for _, problem in ipairs(problems) do
     if problem.severity == "error" then
       local line = problem.line > 0 and ("line %d: "):format(problem.line) or ""
-      errors[#errors + 1] = { field = "source", message = line .. problem.message }
+      errors[#errors + 1] = { field = field or "source", message = line .. problem.message }
     end
   end
   return errors
 end
 
-local SHOWN = json.record("name", "revision", "parent", "author", "message", "note", "created_at", "updated_at", "source",
-  "declaration", "problems")
+-- What rows of the list have where it is to be without sources.
+local LIGHT = json.record("name", "revision", "parent", "author", "message", "note", "created_at", "updated_at", "rollouts",
+  "problems")
+local SHOWN = json.record("name", "revision", "parent", "author", "message", "note", "created_at", "updated_at", "rollouts",
+  "source", "declaration", "problems")
+
+local function fields_of(row, problems)
+  return {
+    name = row.name, revision = row.revision, parent = row.parent, author = row.author, message = row.message,
+    note = row.note, created_at = row.created_at, updated_at = row.updated_at, rollouts = row.rollouts,
+    problems = listed(problems),
+  }
+end
+
+local function light(row)
+  local _, problems = policy.plan(row)
+  return LIGHT(fields_of(row, problems))
+end
 
 local function shown(row)
   local plan, problems = policy.plan(row)
-  return SHOWN {
-    name = row.name, revision = row.revision, parent = row.parent, author = row.author, message = row.message,
-    note = row.note, created_at = row.created_at, updated_at = row.updated_at, source = row.source, declaration = plan,
-    problems = listed(problems),
-  }
+  local all = fields_of(row, problems)
+  all.source, all.declaration = row.source, plan
+  return SHOWN(all)
 end
 
 local function find(name)
@@ -75,7 +90,8 @@ end
 local function list(req)
   local after = page.start(req, "policies", "")
   local rows = db.all("policies_list", after, req.query.limit + 1)
-  return page.answer(req, "policies", rows, function(row) return row.name end, shown)
+  return page.answer(req, "policies", rows, function(row) return row.name end,
+    req.query.source and shown or light)
 end
 
 local function tell(row, status)
@@ -99,18 +115,23 @@ end
 
 -- What the request itself put in force, be there a newer one by now.
 local function brought(name, revision, status)
-  local row = find(name)
+  local newest = find(name)
+  local row = newest
   save(row)
   if row.revision ~= revision then
     row = db.one("policy_revision", name, revision)
-    row.updated_at = row.created_at
+    row.updated_at, row.rollouts = row.created_at, newest.rollouts
   end
   return tell(row, status)
 end
 
+local function is_name(text) -- a file whose name ends in _test has tests
+  return text:find("^[a-z][a-z0-9_]*$") and #text <= 32 and not text:find("_test$")
+end
+
 local function put(req)
   local name = req.params.name
-  if not name:find("^[a-z][a-z0-9_]*$") or #name > 32 or name:find("_test$") then -- a file that ends so has its tests
+  if not is_name(name) then
     fail(422, "A policy's name has 1 to 32 characters of a-z, 0-9 and _, begins with a letter, and does not end in _test.")
   end
   local row, revision = db.one("policy_active", name), crypto.sha256(req.body.source)
@@ -215,6 +236,37 @@ local function simulate(req)
   return as_it_is(text:sub(1, -2) .. fleet)
 end
 
+local function get_tests(req)
+  return 200, { tests = policies.tests(find(req.params.name).name) or json.null }
+end
+
+-- Also for a policy that is yet to be made: then there are only the tests that the request brings.
+local function test(req)
+  local name, body = req.params.name, req.body
+  local row = db.one("policy_active", name)
+  if not row and not (body.source and is_name(name)) then fail(404) end
+  local source = body.source or row.source
+  local plan, problems = policy.plan { name = name, revision = crypto.sha256(source), source = source }
+  local field, answer, text = "source", nil, nil
+  if plan then
+    local tests = body.tests or policies.tests(name)
+    answer, text = policies.test(name, source, tests ~= "" and tests or nil)
+    field, problems = "tests", answer.problems
+    for _, problem in ipairs(problems or {}) do -- of a library that the tests require
+      if problem.line > 0 and problem.file ~= ("scripts/policies/%s_test.lua"):format(name) then
+        problem.message = ("%s:%d: %s"):format(problem.file, problem.line, problem.message)
+        problem.line = 0
+      end
+    end
+  end
+  if not plan or problems then
+    fail(422, plan and "The tests could not be run." or "The policy has problems.", {
+      errors = errors_of(problems, field), problems = listed(problems),
+    })
+  end
+  return as_it_is(text)
+end
+
 local function replay(req)
   local row, body = find(req.params.name), req.body
   local rollouts, decisions = db.all("replay_rollouts", row.name, body.rollout_id),
@@ -227,7 +279,10 @@ end
 local SHARE = { "number", min = 0, max = 1, optional = true }
 
 return {
-  { method = "GET", path = "/policies", who = "operator", query = page.query(), handler = list },
+  {
+    method = "GET", path = "/policies", who = "operator",
+    query = page.query { source = { "boolean", default = true } }, handler = list,
+  },
   { method = "GET", path = "/policies/:name", who = "operator", handler = function(req) return get(req) end },
   {
     method = "PUT", path = "/policies/:name", who = "operator",
@@ -238,6 +293,10 @@ return {
   {
     method = "GET", path = "/policies/:name/revisions", who = "operator",
     query = page.query(), handler = revisions,
+  },
+  {
+    method = "GET", path = "/policies/fields", who = "operator", -- no policy can have this name (core/policy/policy.c)
+    handler = function() return 200, policies.fields() end,
   },
   { method = "POST", path = "/policies/check", who = "operator", body = { source = SOURCE }, handler = check },
   {
@@ -260,6 +319,15 @@ return {
       resumes = { "integer", min = 0, max = 1000, optional = true },
     },
     handler = simulate,
+  },
+  { method = "GET", path = "/policies/:name/test", who = "operator", handler = get_tests },
+  {
+    method = "POST", path = "/policies/:name/test", who = "operator",
+    body = {
+      source = { "string", min = 1, max = 65536, optional = true },
+      tests = { "string", max = 65536, optional = true },
+    },
+    handler = test,
   },
   {
     method = "POST", path = "/policies/:name/replay", who = "operator",

@@ -43,17 +43,25 @@ select case when exists (select from counted) then 0
 delete from login_failures where at[cardinality(at)] < now() - $1::float8 * interval '1 second';
 
 -- name: session_create
--- No row: others failed meanwhile, so that this attempt came too late to count, although its password was right.
+-- sid is null where others failed meanwhile, so that this attempt came too late to count, although its password was right
+-- (wait: seconds), and where the password is another one by now. Whoever changes it, or the role, waits for this or is
+-- waited for, so that no session is left over from before.
 -- $1: user  $2: SHA-256 of the refresh token's secret, hex  $3: seconds to live  $4..$7: as $2..$5 of login_account
-with made as (
+-- $8: the password, hashed, as it was verified
+with account as (
+  update users set last_login = now()
+  where id = $1::int and password = $8::text
+    and login_wait($4::text, $6::int, $7::float8) = 0 and login_wait($5::text, $6::int, $7::float8) = 0
+  returning id, role
+), made as (
   insert into sessions (user_id, refresh_sha256, expires_at)
-  select $1::int, decode($2::text, 'hex'), now() + $3::float8 * interval '1 second'
-  where login_wait($4::text, $6::int, $7::float8) = 0 and login_wait($5::text, $6::int, $7::float8) = 0
+  select id, decode($2::text, 'hex'), now() + $3::float8 * interval '1 second' from account
   returning id
 ), cleared as (
   delete from login_failures where key = $4::text and exists (select from made)
 )
-select id::text as sid from made;
+select (select id::text from made) as sid, $1::int as id, (select role from account) as role,
+       greatest(login_wait($4::text, $6::int, $7::float8), login_wait($5::text, $6::int, $7::float8)) as wait;
 
 -- name: session_refresh
 -- Spends a refresh token for the next, or ends the session when it was spent before. Whoever waited for a
@@ -85,22 +93,61 @@ delete from sessions
 where revoked_at < now() - $1::float8 * interval '1 second'
    or expires_at < now() - $1::float8 * interval '1 second';
 
+-- name: account_change_password
+-- Unless it is another one by now, or others failed meanwhile (wait: seconds). sids: of the sessions that this ended.
+-- $1: user  $2: the password, hashed, as it was verified  $3: the new one  $4..$7: as $2..$5 of login_account
+with changed as (
+  update users set password = $3::text
+  where id = $1::int and password = $2::text
+    and login_wait($4::text, $6::int, $7::float8) = 0 and login_wait($5::text, $6::int, $7::float8) = 0
+  returning id
+), cleared as (
+  delete from login_failures where key = $4::text and exists (select from changed)
+)
+select exists (select from changed) as changed,
+       greatest(login_wait($4::text, $6::int, $7::float8), login_wait($5::text, $6::int, $7::float8)) as wait,
+       (select coalesce(jsonb_agg(s.id), '[]') from sessions s
+        where s.user_id = $1::int and s.revoked_at is null and s.expires_at > now()) as sids;
+
+-- What operators see of accounts, and do to them.
+
+-- name: users_list read
+-- $1: after this id  $2: how many  $3: part of the address, lower case, or null
+select id, email, role, created_at, last_login, (select count(*) from devices where user_id = users.id) as devices
+from users where id > $1::int and ($3::text is null or strpos(email, $3::text) > 0)
+order by id limit $2::int;
+
+-- name: users_lock
+-- First of all, by all who might leave no operator: whoever waited here sees, in the next statement, which are left.
+select pg_advisory_xact_lock(hashtext('otad operators'));
+
+-- name: user_lock
+-- Nobody logs in, or registers a device, until the transaction ends.
+select id, email, role, created_at, last_login from users where id = $1::int for update;
+
+-- name: user_holdings
+-- What account $1, locked, has. sids: of its sessions. operators: how many there are.
+select (select count(*) from users where role = 'operator') as operators,
+       (select count(*) from devices where user_id = $1::int) as devices,
+       (select coalesce(jsonb_agg(id), '[]') from sessions
+        where user_id = $1::int and revoked_at is null and expires_at > now()) as sids;
+
+-- name: user_change_role
+update users set role = $2::text where id = $1::int;
+
+-- name: user_delete
+delete from users where id = $1::int;
+
 -- For `otad user`.
 
 -- name: user_add
 insert into users (email, password, role) values ($1, $2, $3) returning id, role;
 
 -- name: user_set_role
-with changed as (update users set role = $2 where email = $1 returning id, role),
-     ended as (update sessions set revoked_at = now()
-                where user_id = (select id from changed) and revoked_at is null)
-select id, role from changed;
+update users set role = $2 where email = $1 returning id, role;
 
 -- name: user_set_password
-with changed as (update users set password = $2 where email = $1 returning id, role),
-     ended as (update sessions set revoked_at = now()
-                where user_id = (select id from changed) and revoked_at is null)
-select id, role from changed;
+update users set password = $2 where email = $1 returning id, role;
 
 -- name: user_list read
 select id, email, role from users order by id;

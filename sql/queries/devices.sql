@@ -26,35 +26,52 @@ select id from devices where id = $1::int and (user_id = $2::int or $3::boolean)
 select status, last_seen, firmware_version, telemetry
 from devices where id = $1::int and (user_id = $2::int or $3::boolean);
 
--- The three lists differ in the index they walk.
--- $1: after this id  $2: how many  $3: chip  $4: tags  $5: status  $6: version  $7: owner
-
--- name: devices_of_user read
-select id, device_code, name, chip, chip_reported, tags, status, firmware_version, elf_sha256, last_seen,
-       created_at, user_id
-from devices
-where user_id = $7::int and id > $1::int
-  and ($3::text is null or chip = $3::text) and ($4::jsonb is null or tags @> $4::jsonb)
-  and ($5::text is null or status = $5::text) and ($6::text is null or firmware_version = $6::text)
-order by id limit $2::int;
+-- The three lists differ in the index they walk: that of the third depends on what is asked for.
+-- $1: after this id  $2: how many  $3: owner, or filter (devices_found() of the migrations)
 
 -- name: devices_all read
 select id, device_code, name, chip, chip_reported, tags, status, firmware_version, elf_sha256, last_seen,
-       created_at, user_id
-from devices
-where id > $1::int
-  and ($3::text is null or chip = $3::text)
-  and ($4::text is null or status = $4::text) and ($5::text is null or firmware_version = $5::text)
-order by id limit $2::int;
+       created_at, user_id,
+       (select json_build_object('id', u.id, 'state', u.state, 'progress', u.progress, 'version', u.version)
+        from updates u where u.device_id = d.id
+          and u.state in ('pending', 'offered', 'downloading', 'installing')) as update
+from devices d where id > $1::int order by id limit $2::int;
 
--- name: devices_tagged read
+-- name: devices_of_user read
 select id, device_code, name, chip, chip_reported, tags, status, firmware_version, elf_sha256, last_seen,
-       created_at, user_id
-from devices
-where tags @> $4::jsonb and id > $1::int
-  and ($3::text is null or chip = $3::text)
-  and ($5::text is null or status = $5::text) and ($6::text is null or firmware_version = $6::text)
-order by id limit $2::int;
+       created_at, user_id,
+       (select json_build_object('id', u.id, 'state', u.state, 'progress', u.progress, 'version', u.version)
+        from updates u where u.device_id = d.id
+          and u.state in ('pending', 'offered', 'downloading', 'installing')) as update
+from devices d where user_id = $3::int and id > $1::int order by id limit $2::int;
+
+-- name: devices_filtered read anew
+-- $4: account  $5: operator
+select id, device_code, name, chip, chip_reported, tags, status, firmware_version, elf_sha256, last_seen,
+       created_at, user_id,
+       (select json_build_object('id', u.id, 'state', u.state, 'progress', u.progress, 'version', u.version)
+        from updates u where u.device_id = d.id
+          and u.state in ('pending', 'offered', 'downloading', 'installing')) as update
+from devices_found($3::jsonb, $4::int, $5::boolean) d where id > $1::int order by id limit $2::int;
+
+-- name: devices_counted read anew
+-- $1: filter  $2: account  $3: operator
+select count(*)::int as count, coalesce(max(id), 0) as newest from devices_found($1::jsonb, $2::int, $3::boolean);
+
+-- name: devices_facets read anew
+-- What there is to filter by, the most frequent first. $1: account  $2: operator  $3: how many of each
+with kinds as materialized (
+  select chip, firmware_version as version, tags, count(*)::int as n
+  from devices where $2::boolean or user_id = $1::int group by chip, firmware_version, tags
+)
+(select 'chips' as facet, chip as value, sum(n)::int as count from kinds
+ where chip is not null group by chip order by count desc, value limit $3::int)
+union all
+(select 'versions', version, sum(n)::int as count from kinds
+ where version is not null group by version order by count desc, version limit $3::int)
+union all
+(select 'tags', t.key || ':' || t.value as tag, sum(n)::int as count from kinds, jsonb_each_text(tags) t
+ group by tag order by count desc, tag limit $3::int);
 
 -- name: device_patch
 -- $4: whether the name changes  $5: name  $6: tags, or null to leave them  $7: whether the chip changes  $8: chip, or

@@ -2,14 +2,17 @@
 
 -- name: policy_active read
 select p.name, p.revision, r.source, r.author, r.message, r.parent, r.created_at, p.updated_at, p.note,
+       (select count(*) from rollouts u where u.policy = p.name and u.state = 'running')::int as rollouts,
        extract(epoch from now() - p.updated_at)::float8 as age
 from policies p join policy_revisions r on r.policy = p.name and r.revision = p.revision
 where p.name = $1::text;
 
 -- name: policies_list read
--- $1: after this name  $2: how many
-select p.name, p.revision, r.source, r.author, r.message, r.parent, r.created_at, p.updated_at, p.note
+-- $1: after this name  $2: how many  rollouts: those that run by it now
+select p.name, p.revision, r.source, r.author, r.message, r.parent, r.created_at, p.updated_at, p.note,
+       coalesce(u.running, 0) as rollouts
 from policies p join policy_revisions r on r.policy = p.name and r.revision = p.revision
+left join (select policy, count(*)::int as running from rollouts where state = 'running' group by policy) u on u.policy = p.name
 where p.name > $1::text order by p.name limit $2::int;
 
 -- name: policy_revisions_list read
@@ -49,12 +52,12 @@ select revision from active;
 
 -- name: policy_back
 -- Goes back from revision $2 of policy $1 to the one before.
--- No row: another one is in force by now, or there is none before.
+-- No row: another one is in force by now, or there is none before. The audit log tells it from policy_activate by the setting.
 update policies p set revision = r.parent, updated_at = now(), note = null, held = false
 from policy_revisions r
 where p.name = $1::text and p.revision = $2::text and r.policy = p.name and r.revision = p.revision
   and r.parent is not null
-returning p.revision;
+returning p.revision, set_config('otad.action', 'policy.rollback', true);
 
 -- name: policy_imports read
 -- Which of the policies that files hold are to be put in force. $1: [{name, revision, saved_at (Unix seconds)}]

@@ -114,7 +114,7 @@ select r.id, r.name, r.state as rollout_state, r.policy, r.firmware, r.target, r
        m.state, m.in_stage, m.verdict, m.reason, m.line, m.file, m.revision, m.asked, m.since, m.attempts, m.asleep,
        case when m.ask_at < 'infinity' then m.ask_at end as ask_at,
        (select inputs from decisions e where e.device_id = m.device_id and e.rollout_id = m.rollout_id
-        order by e.id desc limit 1) as inputs,
+        order by e.at desc, e.id desc limit 1) as inputs,
        (select btrim(split_part(source, chr(10), m.line)) from policy_revisions v
         where v.policy = r.policy and v.revision = m.revision and m.line > 0 and m.file is null) as code
 from devices d cross join rollouts r left join rollout_devices m on m.rollout_id = r.id and m.device_id = d.id

@@ -10,10 +10,10 @@ import pytest
 
 from answers import problem
 from devices import wait_for
-from test_rollouts import new_policy
+from rollouts import fleet, new_policy, roll  # noqa: F401 (a fixture)
 
 POLICY = ["name", "revision", "source", "author", "message", "parent", "created_at", "updated_at", "note", "declaration",
-          "problems"]
+          "problems", "rollouts"]
 JSON = {"content-type": "application/json"}
 
 
@@ -72,6 +72,32 @@ def test_the_list_comes_in_pages(operator):
     for query in ("limit=0", "limit=-1", "limit=201", "limit=x", "cursor=x", f"cursor={page['next'][:-2]}",
                   f"cursor={other}", "nonsense=1"):
         problem(operator.client.get(f"/policies?{query}"), 422, query.split("=")[0])
+
+
+def test_the_list_without_sources(operator):
+    new_policy(operator, "return {}")
+    full, light = (operator.client.get(f"/policies?limit=200&source={source}").json()["items"] for source in ("true", "false"))
+    assert light == [{key: value for key, value in one.items() if key not in ("source", "declaration")} for one in full]
+    problem(operator.client.get("/policies?source=no"), 422, "source")
+
+
+def test_how_many_rollouts_run_by_it(operator, fleet):
+    _, _, new = fleet(1)
+    policy = new_policy(operator, "return { admit = function() return 'hold', 'not yet' end }")
+    assert get(operator, policy)["rollouts"] == 0
+    made = [roll(operator, fleet, policy, new) for _ in range(2)]
+
+    def count():
+        rows = operator.client.get("/policies?source=false&limit=200").json()["items"]
+        row = next(one for one in rows if one["name"] == policy)
+        assert row["rollouts"] == get(operator, policy)["rollouts"]
+        return row["rollouts"]
+    assert count() == 2
+    assert operator.client.post(f"/rollouts/{made[0]['id']}/pause", json={}).status_code == 200
+    assert count() == 1
+    assert operator.client.post(f"/rollouts/{made[1]['id']}/abort", json={}).status_code == 200
+    assert count() == 0
+    operator.client.post(f"/rollouts/{made[0]['id']}/abort", json={})
 
 
 @pytest.mark.parametrize("odd", ["nothing", "../x", "..%2fx", "%2e%2e", "a" * 300, "%C3%A4%E2%82%AC", "%ff", "a%00b", "a b",
@@ -359,7 +385,8 @@ def test_sources_that_do_not_simulate(operator):
     hangs = "return { admit = function() return ('a'):rep(30000):find(('.-'):rep(30) .. 'b') end }"
     said = problem(simulate(operator, source=hangs), 422)
     assert said["problems"][0]["line"] is None and "ran longer than 10 ms" in said["problems"][0]["message"]
-    said = simulate(operator, source="return { admit = function()\n  error('not I')\nend }").json()
+    source = "return { admit = function()\n  error('not I')\nend }"
+    said = simulate(operator, source=source, target={"chip": "nothing"}).json()  # on a fleet that is made up
     assert (said["outcome"], said["held"][0]["reason"], said["held"][0]["line"]) == ("reverted", "line 2: not I", 2)
 
 

@@ -15,13 +15,13 @@ from test_firmware import stored
 from instances import Instance
 
 QUERIES = (ROOT / "sql/queries/ingest.sql").read_text()
-KEEP_DAYS = {"telemetry": 20, "device_logs": 40, "decisions": 60}
+SETTINGS = {"OTAD_TELEMETRY_KEEP_DAYS": "20", "OTAD_LOGS_KEEP_DAYS": "40", "OTAD_DECISIONS_KEEP_DAYS": "60"}
+KEEP_DAYS = {"telemetry": 20, "telemetry_hours": 20, "device_logs": 40, "device_events": 40, "decisions": 60}
 
 
 @pytest.fixture(scope="module")
 def system(start_otad):
-    days = {f"OTAD_{table.removeprefix('device_').upper()}_KEEP_DAYS": str(most) for table, most in KEEP_DAYS.items()}
-    return start_otad(OTAD_DEVICE_OFFLINE_AFTER="5s", **days)
+    return start_otad(OTAD_DEVICE_OFFLINE_AFTER="5s", **SETTINGS)
 
 
 @pytest.fixture(scope="module")

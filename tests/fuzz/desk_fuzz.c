@@ -1,7 +1,7 @@
 /* What the process of policies reads from its socket. The first byte chooses: a stream of frames, as bytes; a
- * request to simulate, or to replay, with a source that is sound. Each answer is frames that the other end
- * takes, JSON where JSON is due. Left out are patterns, which only a kill ends, and what makes a simulation
- * long. */
+ * request to simulate, to replay, or to run tests, with a source that is sound. Each answer is frames that
+ * the other end takes, JSON where JSON is due. Left out are patterns, which only a kill ends, what makes a
+ * simulation long, and loops in tests, which may take a second each. */
 #include "base/mem.h"
 #include "policy/desk.h"
 #include <jansson.h>
@@ -29,10 +29,13 @@ static void must_be_answers(const struct buffer *out)
         enum frame_kind kind;
         struct frame_reader fields;
         size_t len = frame_next(at, left, &kind, &fields);
-        if (len == 0 || len == SIZE_MAX || (kind != FRAME_VERDICT && kind != FRAME_JSON))
+        if (len == 0 || len == SIZE_MAX ||
+            (kind != FRAME_VERDICT && kind != FRAME_JSON && kind != FRAME_TEST_BEGINS))
             abort();
         if (kind == FRAME_VERDICT) {
             frame_take_verdict(&fields);
+        } else if (kind == FRAME_TEST_BEGINS) {
+            frame_take_number(&fields);
         } else {
             struct policy_text text = frame_take_text(&fields);
             json_t *json = json_loadb(text.text, text.len, JSON_REJECT_DUPLICATES, NULL);
@@ -52,13 +55,20 @@ static bool has(const char *data, size_t size, const char *word)
     return memmem(data, size, word, strlen(word)) != NULL;
 }
 
+static bool loops(const char *data, size_t size)
+{
+    return has(data, size, "while") || has(data, size, "repeat") || has(data, size, "for") ||
+           has(data, size, "goto");
+}
+
 static void serve_stream(struct desk *desk, const char *data, size_t size)
 {
     enum frame_kind kind;
     struct frame_reader fields;
     for (size_t len; (len = frame_next(data, size, &kind, &fields)) != 0 && len != SIZE_MAX;
          data += len, size -= len) {
-        if (kind == FRAME_SIMULATE || kind == FRAME_REPLAY || !desk_serve(desk, kind, &fields))
+        if (kind == FRAME_SIMULATE || kind == FRAME_REPLAY || kind == FRAME_TEST ||
+            !desk_serve(desk, kind, &fields))
             return;
         must_be_answers(&desk->out);
     }
@@ -103,6 +113,7 @@ static void serve_work(struct desk *desk, enum frame_kind kind, const char *data
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+    static const enum frame_kind works[] = {[1] = FRAME_SIMULATE, FRAME_REPLAY, FRAME_TEST};
     static struct desk desk;
     if (size == 0)
         return 0;
@@ -115,10 +126,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (has(text, len, "find") || has(text, len, "match") || has(text, len, "gsub") ||
         has(text, len, "fleet"))
         ;
-    else if (data[0] % 3 == 0)
+    else if (data[0] % 4 == 0)
         serve_stream(&desk, text, len);
-    else
-        serve_work(&desk, data[0] % 3 == 1 ? FRAME_SIMULATE : FRAME_REPLAY, text, len);
+    else if (data[0] % 4 != 3 || !loops(text, len))
+        serve_work(&desk, works[data[0] % 4], text, len);
     desk_clear(&desk);
     free(text);
     return 0;

@@ -1,7 +1,8 @@
-/* Values of headers that code of ours reads: X-Forwarded-For, Content-Type, conditions. The first byte says
- * whose; each value in memory of its own, to the byte. */
+/* Values of headers that code of ours reads: X-Forwarded-For, Content-Type, conditions,
+ * Accept-Encoding. The first byte says whose; each value in memory of its own, to the byte. */
 #include "net/condition.h"
 #include "net/content_type.h"
+#include "net/encoding.h"
 #include "net/proxies.h"
 #include <arpa/inet.h>
 #include <stdint.h>
@@ -65,6 +66,15 @@ static void content_type(const uint8_t *at, const uint8_t *end)
     free(header.base);
 }
 
+static void encodings(const uint8_t *at, const uint8_t *end)
+{
+    static const bool all[] = {true, true, true}, none[] = {true, false, false};
+    h2o_iovec_t header = take_line(&at, end);
+    check(encoding_choose(header, all) < ENCODINGS);
+    check(encoding_choose(header, none) == ENCODING_IDENTITY);
+    free(header.base);
+}
+
 /* Four lines, of which empty ones are not there; a fifth is If-Range. */
 static void conditions(const uint8_t *at, const uint8_t *end)
 {
@@ -90,8 +100,9 @@ static void conditions(const uint8_t *at, const uint8_t *end)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static void (*const all[])(const uint8_t *at, const uint8_t *end) = {forwarded, content_type, conditions};
+    static void (*const all[])(const uint8_t *at, const uint8_t *end) = {forwarded, content_type, conditions,
+                                                                         encodings};
     if (size > 0)
-        all[data[0] % 3](data + 1, data + size);
+        all[data[0] % 4](data + 1, data + size);
     return 0;
 }

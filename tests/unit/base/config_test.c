@@ -305,6 +305,7 @@ static void test_home(void **state)
     assert_string_equal(config->scripts, "/home/otad/mine");
     assert_string_equal(config->sql, "/srv/sql");
     assert_string_equal(config->var, "/home/otad/var");
+    assert_string_equal(config->console_dir, "/home/otad/plugins/console/dist/browser");
     assert_string_equal(config->auth_jwt_keys, "/home/otad/var/keys/jwt.key");
     config_free(config);
     setenv("OTAD_SCRIPTS", "here", 1);
@@ -314,6 +315,27 @@ static void test_home(void **state)
     assert_string_equal(config->scripts, "here");
     assert_string_equal(config->firmware_store, "data/firmware");
     config_free(config);
+}
+
+static void test_the_site_of_cookies(void **state)
+{
+    struct config *config = load(state, "return { auth = { cookie_samesite = 'None' } }");
+    assert_string_equal(config->auth_cookie_samesite, "None");
+    config_free(config);
+    refuse(state, "return { auth = { cookie_samesite = 'None; Domain=a' } }", "auth.cookie_samesite",
+           "Strict or None");
+}
+
+static void test_secrets(void **state)
+{
+    static const char *const secret[] = {"database.url", "redis.url", "mqtt.url", "mqtt.password"};
+    size_t count, found = 0;
+    const struct config_key *keys = config_keys(&count);
+    for (size_t i = 0; i < count; i++)
+        found += keys[i].secret;
+    assert_int_equal(found, 4);
+    for (size_t i = 0; i < found; i++)
+        assert_true(config_find(secret[i])->secret);
 }
 
 int main(void)
@@ -335,6 +357,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_unreadable_file, setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(test_a_file_without_end, setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(test_home, setup, scratch_teardown),
+        cmocka_unit_test_setup_teardown(test_the_site_of_cookies, setup, scratch_teardown),
+        cmocka_unit_test_setup_teardown(test_secrets, setup, scratch_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -24,6 +24,26 @@ static void test_statements(void **state)
     free(text);
 }
 
+/* Such a statement is prepared under no name: each time it is planned for the values of that time. */
+static void test_reads_anew(void **state)
+{
+    NEEDS_SERVER;
+    struct call calls[4], failing;
+    open_pg(1, 0, 5000);
+    for (int i = 0; i < 2; i++)
+        ask(&calls[i], "twice_anew", i == 0 ? "1" : "2", NULL);
+    ask(&failing, "twice_anew", "x", NULL);
+    for (int i = 2; i < 4; i++)
+        ask(&calls[i], i == 2 ? "twice_anew" : "two", "4", NULL);
+    good(&calls[0], "2");
+    good(&calls[1], "4");
+    bad(&failing, pg_failed, "22P02");
+    good(&calls[2], "8");
+    good(&calls[3], "8");
+    ask(&calls[0], "prepared", NULL, NULL);
+    good(&calls[0], "prepared two");
+}
+
 static void test_many_reads_share_a_turn(void **state)
 {
     NEEDS_SERVER;
@@ -389,7 +409,7 @@ static void test_statement_files(void **state)
     char *error = NULL;
     assert_int_equal(scratch_setup(&scratch), 0);
     static const char text[] = "-- a comment\n\n-- name: one read\n-- what it does\nselect 1\n  from t;\n"
-                               "-- name: two_2\ninsert;\n";
+                               "-- name: two_2\ninsert;\n-- name: three read anew\nselect 3;\n";
     scratch_write(scratch, "b.sql", text, sizeof(text) - 1, 0600);
     scratch_write(scratch, "c.sql~", "-- name: no\n", 12, 0600);
     struct pg_statements *loaded = pg_statements_load(((struct scratch *)scratch)->path, &error);
@@ -397,12 +417,16 @@ static void test_statement_files(void **state)
     assert_string_equal(pg_statement(loaded, "one")->text, "select 1\n  from t;\n");
     assert_true(pg_statement(loaded, "one")->read);
     assert_false(pg_statement(loaded, "two_2")->read);
+    assert_false(pg_statement(loaded, "one")->anew);
+    assert_true(pg_statement(loaded, "three")->read && pg_statement(loaded, "three")->anew);
     assert_null(pg_statement(loaded, "no"));
     pg_statements_free(loaded);
 
     refuse_file(scratch, "-- name: one\nselect 2;\n", "one"); /* in b.sql, too */
     refuse_file(scratch, "-- name: empty\n-- name: full\nselect 1;\n", "empty");
     refuse_file(scratch, "-- name: x reads\nselect 1;\n", "a.sql");
+    refuse_file(scratch, "-- name: x anew\nselect 1;\n", "a.sql");
+    refuse_file(scratch, "-- name: x read anew now\nselect 1;\n", "a.sql");
     refuse_file(scratch, "-- name: Upper\nselect 1;\n", "Upper");
     refuse_file(scratch, "-- name: \nselect 1;\n", "a.sql");
     scratch_teardown(&scratch);
@@ -415,6 +439,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CASE(test_statements),
+        CASE(test_reads_anew),
         CASE(test_many_reads_share_a_turn),
         CASE(test_a_failing_read_leaves_its_neighbours_alone),
         CASE(test_statement_unprepared_behind_a_failure),

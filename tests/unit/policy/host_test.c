@@ -94,6 +94,23 @@ static void test_load(void **state)
     assert_int_equal(admit(*state, canary, device_json).answer, POLICY_OFFER);
 }
 
+/* Sorting them asks the system for nothing that the jail does not let it. */
+static void test_many_problems(void **state)
+{
+    struct policy_library libraries[LAB_LIBRARIES];
+    struct buffer text = {0}, json = {0};
+    buffer_puts(&text, "return {");
+    for (int i = 0; i < 100; i++)
+        buffer_printf(&text, "\n  zz%d = 1,", i);
+    buffer_puts(&text, "}");
+    struct policy_source source = lab_source(buffer_text(&text), libraries);
+    assert_false(host_load(*state, &source, &json));
+    assert_non_null(strstr(buffer_text(&json), "unknown field zz7"));
+    assert_int_equal(host_counts(*state).crashed, 0);
+    buffer_free(&text);
+    buffer_free(&json);
+}
+
 /* More policies than there is room for. */
 static void test_many_policies(void **state)
 {
@@ -434,11 +451,53 @@ static void test_replay(void **state)
     buffer_free(&json);
 }
 
+/* Those that hang where only the end of the process helps fail, and the others run: dates, zones, and sorting
+ * want nothing that the jail does not let happen. */
+static void test_tests(void **state)
+{
+    static const char tests[] =
+        "local names = {} for i = 1, 100 do names['t' .. i] = function() end end\n"
+        "function names.hangs() policy 'test'.admit { online = false } end\n"
+        "function names.hangs_too() policy 'test'.admit { online = false } end\n"
+        "function names.offers() equal(policy 'test'.admit {}, 'offer') end\n"
+        "function names.days() clock.set '2026-03-01T01:00:00Z' equal(time.rfc3339(clock.now()):sub(1, 4), "
+        "'2026') end\n"
+        "function names.zones() equal(policy 'test'.admit { id = 2, tags = { timezone = 'Europe/Berlin' } }, "
+        "'skip') end\n"
+        "return names";
+    struct policy_library libraries[LAB_LIBRARIES];
+    struct policy_source source = lab_source("return { admit = function(d, r, ctx)\n"
+                                             "if d.id == 2 and ctx.hour == 1 then return 'skip' end\n"
+                                             "if d.online then return 'offer' end\n"
+                                             "return ('a'):rep(30000):find(('.-'):rep(30) .. 'b')\nend }",
+                                             libraries);
+    struct policy_text text = TEXT(tests);
+    struct buffer json = {0};
+    assert_true(host_test(*state, &source, &text, &json));
+    if (strstr(buffer_text(&json), "{\"ok\":false,\"passed\":103,\"failed\":2,") == NULL)
+        fail_msg("%s", buffer_text(&json));
+    assert_non_null(strstr(buffer_text(&json), "\"coverage\":{\"lines\":4,\"ran\":3,\"missed\":[4]}"));
+    assert_non_null(
+        strstr(buffer_text(&json), "\"name\":\"hangs_too\",\"ok\":false,\"message\":\"ran too long"));
+    assert_int_equal(host_counts(*state).started, 3);
+    assert_int_equal(host_counts(*state).overran, 2);
+    assert_int_equal(host_counts(*state).crashed, 0);
+    json.len = 0;
+    text = TEXT("policy 'test'.admit { online = false } return {}");
+    assert_false(host_test(*state, &source, &text, &json));
+    assert_non_null(strstr(buffer_text(&json), "the tests ran too long"));
+    json.len = 0;
+    assert_true(host_test(*state, &source, NULL, &json));
+    assert_non_null(strstr(buffer_text(&json), "\"tests\":[]"));
+    buffer_free(&json);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_answers, setup, teardown),
         cmocka_unit_test_setup_teardown(test_load, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_many_problems, setup, teardown),
         cmocka_unit_test_setup_teardown(test_many_policies, setup, teardown),
         cmocka_unit_test_setup_teardown(test_hostile, setup, teardown),
         cmocka_unit_test_setup_teardown(test_batch, setup, teardown),
@@ -453,6 +512,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(test_threads, setup, teardown),
         cmocka_unit_test_setup_teardown(test_simulate, setup, teardown),
         cmocka_unit_test_setup_teardown(test_replay, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_tests, setup, teardown),
     };
     if (argc == 2 && strcmp(argv[1], "policy-host") == 0)
         return host_main(argc - 1, argv + 1);

@@ -12,18 +12,23 @@ const STEPS: [limit: number, unit: number, name: string][] = [
   [Infinity, 86400, 'd'],
 ];
 
-/** 75 -> "75 s", 5400 -> "90 min", 200000 -> "2 d" */
+function scaled(seconds: number): [value: number, name: string] {
+  const [, unit, name] = STEPS.find(([limit]) => seconds < limit)!;
+  return [seconds / unit, name];
+}
+
+/** 0.25 -> "0.25 s", 75 -> "75 s", 5400 -> "1.5 h", 200000 -> "2.31 d" */
 export function duration(seconds: number): string {
-  const positive = Math.max(0, seconds);
-  const [, unit, name] = STEPS.find(([limit]) => positive < limit)!;
-  return `${Math.round(positive / unit)} ${name}`;
+  const [value, name] = scaled(Math.max(0, seconds));
+  return `${value < 10 ? Math.round(value * 100) / 100 : Math.round(value)} ${name}`;
 }
 
 /** "just now", "3 min ago", "in 2 h" */
 export function ago(at: string, from = now()): string {
   const seconds = (from - Date.parse(at)) / 1000;
   if (Math.abs(seconds) < 10) return 'just now';
-  return seconds < 0 ? `in ${duration(-seconds)}` : `${duration(seconds)} ago`;
+  const [value, name] = scaled(Math.abs(seconds));
+  return seconds < 0 ? `in ${Math.round(value)} ${name}` : `${Math.round(value)} ${name} ago`;
 }
 
 const FULL = new Intl.DateTimeFormat(undefined, {

@@ -317,3 +317,35 @@ export interface FeedMessage<T = unknown> {
   at: string;
   data: T;
 }
+
+/** Data of `status` events: what a message of the device told. */
+export interface StatusNews {
+  device_id: number;
+  status: DeviceState;
+  last_seen?: string;
+  firmware_version?: string;
+  telemetry: Record<string, unknown>;
+}
+
+export interface Facet {
+  value: string;
+  count: number;
+}
+
+export interface Facets {
+  chips: Facet[];
+  versions: Facet[];
+  tags: Facet[];
+}
+
+/** What GET /devices filters by, as in its query. */
+export interface DeviceFilter {
+  q?: string;
+  chip?: string;
+  tag?: string;
+  online?: boolean;
+  version?: string;
+  silent_for?: number;
+  update?: 'under_way' | 'failed';
+  firmware_id?: number;
+}

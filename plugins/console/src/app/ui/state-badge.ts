@@ -11,6 +11,10 @@ import { lookOf } from './states';
     ><otad-icon [path]="look().icon" />{{ text() ?? look().text }}</span
   >`,
   styles: `
+    :host {
+      display: inline-flex;
+      vertical-align: middle;
+    }
     span {
       display: inline-flex;
       align-items: center;

@@ -1,5 +1,5 @@
-/* Whose pages may connect. The rest of a connection's life needs one: tests/api/test_feed.py. */
-#include "net/websocket.h"
+/* Whose pages may ask, and connect. */
+#include "net/origin.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -9,8 +9,8 @@
 
 static bool allowed(const char *origin, const char *host, const char *origins)
 {
-    return websocket_origin_allowed(h2o_iovec_init(origin, origin == NULL ? 0 : strlen(origin)),
-                                    h2o_iovec_init(host, strlen(host)), origins);
+    return origin_allowed(h2o_iovec_init(origin, origin == NULL ? 0 : strlen(origin)),
+                          h2o_iovec_init(host, strlen(host)), origins);
 }
 
 static void test_origins(void **state)
@@ -30,8 +30,17 @@ static void test_origins(void **state)
     assert_false(allowed("https://b.example.org", "a.example", "https://b.example"));
 }
 
+static void test_listed_is_not_of_the_host(void **state)
+{
+    assert_true(origin_listed(h2o_iovec_init(H2O_STRLIT("https://b.example")), "https://b.example"));
+    assert_false(origin_listed(h2o_iovec_init(H2O_STRLIT("https://a.example")), "https://b.example"));
+    assert_false(origin_listed(h2o_iovec_init(NULL, 0), "https://b.example"));
+    assert_false(origin_listed(h2o_iovec_init(H2O_STRLIT("null")), "https://b.example"));
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_origins)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_origins),
+                                       cmocka_unit_test(test_listed_is_not_of_the_host)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

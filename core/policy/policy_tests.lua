@@ -1,6 +1,6 @@
 -- What tests of scripts have besides what scripts have: scripts/README.md, "Tests".
 --
--- Runs in the sandbox of the scripts (cli/policy_tests.c), which gives: load(name, source) -> handle, declaration as
+-- Runs in the sandbox of the scripts (policy/policy_tests.c), which gives: load(name, source) -> handle, declaration as
 -- JSON, or nil, why; ask(handle, admit, subject, rollout, now, seed) -> verdict, reason, line, again, failed, file;
 -- wilson(hits, n) -> low, high; seconds(duration); fail(message), an error on the test's line. Returns the globals,
 -- and a function that is called before each test.

@@ -1,0 +1,65 @@
+local kept = require "lib.kept"
+
+local time -- seconds
+
+local function clock() return time end
+
+local function new(seconds, most)
+  time = 0
+  return kept(seconds, most, clock)
+end
+
+local function counter()
+  local n = 0
+  return function()
+    n = n + 1
+    return n
+  end
+end
+
+return {
+  computed_once_in_that_time = function()
+    local get, compute = new(5, 10), counter()
+    equal(get("a", compute), 1)
+    time = time + 4.9
+    equal(get("a", compute), 1)
+    equal(get("b", compute), 2)
+    time = time + 0.2
+    equal(get("a", compute), 3)
+    equal(get("b", compute), 2)
+  end,
+
+  an_error_is_not_kept = function()
+    local get, compute = new(5, 10), counter()
+    raises("away", get, "a", function() error "away" end)
+    equal(get("a", compute), 1)
+    time = time + 6
+    raises("away", get, "a", function() error "away" end)
+    equal(get("a", compute), 2)
+  end,
+
+  others_have_the_old_one_meanwhile = function()
+    local get = new(5, 10)
+    get("a", function() return "old" end)
+    time = time + 6
+    local inside
+    equal(get("a", function()
+      inside = get("a", function() return "never" end)
+      return "new"
+    end), "new")
+    equal(inside, "old")
+    equal(get("a", function() return "never" end), "new")
+  end,
+
+  no_more_than_so_many = function()
+    local get, compute = new(5, 2), counter()
+    get("a", compute)
+    time = time + 3
+    get("b", compute)
+    time = time + 3
+    equal(get("c", compute), 3) -- the first has had its time
+    equal(get("b", compute), 2)
+    equal(get("d", compute), 4) -- none has
+    equal(get("b", compute), 5)
+  end,
+}
