@@ -302,15 +302,6 @@ export interface AuditEntry {
 
 export type FeedEvent = 'status' | 'log' | 'update' | 'rollout' | 'decision' | 'firmware' | 'dropped';
 
-/** What the feed tells of a device that said something: only what it said. */
-export interface StatusEvent {
-  device_id: number;
-  status: DeviceState;
-  last_seen?: string;
-  firmware_version?: string;
-  telemetry: Record<string, unknown>;
-}
-
 export interface FeedMessage<T = unknown> {
   topic: string;
   event: FeedEvent;

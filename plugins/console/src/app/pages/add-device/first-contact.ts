@@ -5,7 +5,7 @@ import { RouterLink } from '@angular/router';
 import { mdiCheckCircle } from '@mdi/js';
 import { Api } from '../../core/api';
 import { Feed } from '../../core/feed';
-import { Device, Page, StatusEvent } from '../../core/models';
+import { Device, Page, StatusNews } from '../../core/models';
 import { Session } from '../../core/session';
 import { Icon } from '../../ui/icon';
 
@@ -85,7 +85,7 @@ export class FirstContact {
     inject(Feed).watch(
       this.topics,
       ({ event, data }) => {
-        if (event === 'status' && (data as StatusEvent).status === 'online' && !this.here()) this.look();
+        if (event === 'status' && (data as StatusNews).status === 'online' && !this.here()) this.look();
       },
       () => this.look(),
     );

@@ -2,7 +2,7 @@ import { ChangeDetectionStrategy, Component, computed, effect, inject, input, si
 import { Api, ApiError } from '../../core/api';
 import { Feed } from '../../core/feed';
 import { now } from '../../core/format';
-import { StatusEvent, TelemetryPoint } from '../../core/models';
+import { StatusNews, TelemetryPoint } from '../../core/models';
 import { Chart } from '../../ui/chart';
 import { columns, Live } from '../../ui/chart-data';
 import { Loading, Problem } from '../../ui/notice';
@@ -80,9 +80,9 @@ export class DeviceChart {
     inject(Feed).watch(
       () => [`device:${this.device()}`],
       ({ event, at, data }) => {
-        const value = event === 'status' ? (data as StatusEvent).telemetry[this.name()] : null;
+        const value = event === 'status' ? (data as StatusNews).telemetry[this.name()] : null;
         if (typeof value !== 'number') return;
-        const time = Date.parse((data as StatusEvent).last_seen ?? at) / 1000;
+        const time = Date.parse((data as StatusNews).last_seen ?? at) / 1000;
         this.live.update((live) => [...live.slice(1 - LIVE), [time, value]]);
       },
       () => this.read(),

@@ -1,5 +1,6 @@
 import { computed, effect, inject, Injectable, signal, untracked } from '@angular/core';
 import { Api, ApiError } from '../../core/api';
+import { coalesce } from '../../core/coalesce';
 import { Feed } from '../../core/feed';
 import {
   Device,
@@ -8,11 +9,10 @@ import {
   FeedMessage,
   Firmware,
   Page,
-  StatusEvent,
+  StatusNews,
   Update,
 } from '../../core/models';
 import { isUnderWay } from '../../ui/states';
-import { coalesced } from './coalesce';
 
 /** What the page knows of its device, kept current by the live feed. Provided by the page. */
 @Injectable()
@@ -45,8 +45,8 @@ export class DeviceState {
     return (elf && this.images()?.find((image) => image.elf_sha256 === elf)) || null;
   });
 
-  private readonly askWhy = coalesced(() => this.readWhy());
-  private readonly askDevice = coalesced(() => this.readDevice());
+  private readonly askWhy = coalesce(() => this.readWhy(), 1000);
+  private readonly askDevice = coalesce(() => this.readDevice(), 1000);
 
   constructor() {
     effect(() => {
@@ -145,14 +145,14 @@ export class DeviceState {
   }
 
   private take({ event, data }: FeedMessage): void {
-    if (event === 'status') this.takeStatus(data as StatusEvent);
+    if (event === 'status') this.takeStatus(data as StatusNews);
     else if (event === 'update') {
       this.takeUpdate(data as Update);
       this.askWhy();
     } else if (event === 'decision') this.askWhy();
   }
 
-  private takeStatus(said: StatusEvent): void {
+  private takeStatus(said: StatusNews): void {
     const device = this.device();
     if (!device) return;
     const version = said.firmware_version ?? device.firmware_version;

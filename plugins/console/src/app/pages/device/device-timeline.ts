@@ -11,15 +11,15 @@ import {
   mdiRestart,
 } from '@mdi/js';
 import { Api } from '../../core/api';
+import { coalesce } from '../../core/coalesce';
 import { Feed } from '../../core/feed';
 import { clockTime, zone } from '../../core/format';
-import { StatusEvent, TimelineEntry } from '../../core/models';
+import { StatusNews, TimelineEntry } from '../../core/models';
 import { PagedList } from '../../core/paged-list';
 import { Session } from '../../core/session';
 import { Icon } from '../../ui/icon';
 import { More } from '../../ui/more';
 import { Empty, Loading } from '../../ui/notice';
-import { coalesced } from './coalesce';
 import { forConsole } from './why-words';
 
 const KINDS: Record<TimelineEntry['kind'], { icon: string; text: string }> = {
@@ -60,7 +60,7 @@ export class DeviceTimeline {
     }
     return days;
   });
-  private readonly news = coalesced(() => this.readNews());
+  private readonly news = coalesce(() => this.readNews(), 1000);
   private last = { status: '', version: '', uptime: 0 };
 
   constructor() {
@@ -71,7 +71,7 @@ export class DeviceTimeline {
     inject(Feed).watch(
       () => [`device:${this.device()}`],
       ({ event, data }) => {
-        if (event === 'update' || event === 'decision' || (event === 'status' && this.tells(data as StatusEvent)))
+        if (event === 'update' || event === 'decision' || (event === 'status' && this.tells(data as StatusNews)))
           this.news();
       },
       () => this.list.reload(),
@@ -79,7 +79,7 @@ export class DeviceTimeline {
   }
 
   /** Most status messages are heartbeats: only others make entries. */
-  private tells({ status, firmware_version, telemetry }: StatusEvent): boolean {
+  private tells({ status, firmware_version, telemetry }: StatusNews): boolean {
     const uptime = Number(telemetry['uptime'] ?? this.last.uptime);
     const next = { status, version: firmware_version ?? this.last.version, uptime };
     const changed = status !== this.last.status || next.version !== this.last.version || uptime < this.last.uptime;
