@@ -120,12 +120,20 @@ export interface DeviceExplanation {
 /** What one rollout makes of one device (scripts/lib/explain_member.lua). */
 export interface RolloutMembership {
   rollout_id: number;
-  rollout: string;
-  state: string | null;
+  name: string;
+  rollout_state: RolloutState;
+  /** `untargeted`: it does not concern the device. */
+  state: CountedState | 'excluded' | 'untargeted';
   explanation: string;
-  verdict?: string | null;
-  reason?: string | null;
-  [more: string]: unknown;
+  verdict: string | null;
+  reason: string | null;
+  policy: string;
+  revision: string | null;
+  line: number | null;
+  file: string | null;
+  asked: number | null;
+  since: string | null;
+  ask_at: string | null;
 }
 
 export interface Firmware {
