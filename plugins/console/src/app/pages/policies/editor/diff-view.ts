@@ -1,0 +1,69 @@
+import {
+  ChangeDetectionStrategy,
+  Component,
+  computed,
+  CSP_NONCE,
+  DestroyRef,
+  effect,
+  ElementRef,
+  inject,
+  input,
+  model,
+  resource,
+  viewChild,
+} from '@angular/core';
+import { counted } from '../../../core/format';
+import { Loading, Problem } from '../../../ui/notice';
+
+/** What changed from one text to another, line by line, in one column; `takeBack` lets changes be taken back one by one. */
+@Component({
+  selector: 'otad-diff',
+  changeDetection: ChangeDetectionStrategy.OnPush,
+  imports: [Loading, Problem],
+  template: `@if (setup.error(); as error) {
+      <otad-problem [error]="error" (retry)="setup.reload()" />
+    } @else if (!setup.value()) {
+      <otad-loading />
+    }
+    <p class="muted" role="status">{{ words() }}</p>
+    <div #frame class="frame" [hidden]="same()"></div>`,
+  styleUrl: './editor.scss',
+  host: { class: 'diff' },
+})
+export class DiffView {
+  private readonly nonce = inject(CSP_NONCE, { optional: true });
+  private readonly frame = viewChild.required<ElementRef<HTMLElement>>('frame');
+  protected readonly setup = resource({ loader: () => import('./setup') });
+
+  readonly before = input.required<string>();
+  readonly after = model.required<string>();
+  readonly label = input.required<string>();
+  readonly takeBack = input<string | null>(null);
+
+  protected readonly same = computed(() => this.before() === this.after());
+  protected readonly words = computed(() => {
+    if (this.same()) return 'Nothing differs.';
+    const lines = this.setup.value()?.changedLines(this.before(), this.after());
+    return lines ? `${counted(lines.added, 'line')} added, ${counted(lines.removed, 'line')} removed.` : '';
+  });
+
+  constructor() {
+    let view: { destroy(): void; state: { doc: { toString(): string } } } | null = null;
+    effect(() => {
+      const setup = this.setup.value();
+      const [before, after] = [this.before(), this.after()];
+      if (!setup || (view?.state.doc.toString() === after && this.takeBack())) return;
+      view?.destroy();
+      view = setup.createDiff({
+        parent: this.frame().nativeElement,
+        before,
+        after,
+        label: this.label(),
+        nonce: this.nonce,
+        takeBack: this.takeBack(),
+        changed: (text) => this.after.set(text),
+      });
+    });
+    inject(DestroyRef).onDestroy(() => view?.destroy());
+  }
+}
