@@ -47,7 +47,7 @@ export interface Question {
         }
       </mat-dialog-content>
       <mat-dialog-actions align="end">
-        <button matButton type="button" mat-dialog-close>Cancel</button>
+        <button matButton type="button" [mat-dialog-close]="undefined">Cancel</button>
         <button matButton="filled" type="submit" [class.danger]="question.danger" [disabled]="!good()">
           {{ question.verb }}
         </button>
