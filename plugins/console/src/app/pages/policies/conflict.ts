@@ -5,7 +5,7 @@ import { Problem } from '../../ui/notice';
 import { Time } from '../../ui/time';
 import { PolicyDocument } from './document';
 import { DiffView } from './editor/diff-view';
-import { authorName, short } from './source';
+import { authorName, quoted, short } from './source';
 
 /** Somebody put another text in force meanwhile: what they changed, and how to go on. No way loses a text. */
 @Component({
@@ -17,6 +17,7 @@ import { authorName, short } from './source';
 export class ConflictDialog {
   protected readonly policy = inject<PolicyDocument>(MAT_DIALOG_DATA);
   protected readonly short = short;
+  protected readonly quoted = quoted;
   protected readonly authorName = authorName;
   // As they were when the dialog opened: the page goes on looking.
   protected readonly theirs = this.policy.newer()!;

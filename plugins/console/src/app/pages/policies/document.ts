@@ -50,6 +50,7 @@ export class PolicyDocument {
   readonly shown = computed(() => this.viewed()?.source ?? this.text());
   readonly checked = signal<{ source: string; problems: PolicyProblem[]; error: ApiError | null } | null>(null);
 
+  readonly inForce = computed(() => this.newer() ?? this.base());
   readonly isNew = computed(() => !this.loading() && !this.error() && !this.base());
   readonly dirty = computed(() => !this.loading() && !this.error() && this.text() !== (this.base()?.source ?? ''));
   readonly checking = computed(() => this.checked()?.source !== this.shown());
@@ -191,7 +192,7 @@ export class PolicyDocument {
 
   /** Puts what was in force before back. */
   async goBack(): Promise<Policy> {
-    const policy = this.newer() ?? this.base()!;
+    const policy = this.inForce()!;
     try {
       const back = await this.api.send<Policy>('POST', `/policies/${encodeURIComponent(this.name())}/rollback`, {
         headers: { 'If-Match': `"${policy.revision}"` },
@@ -241,7 +242,6 @@ export class PolicyDocument {
 
   /** Goes on from theirs, with what has become of both texts. */
   takeMerged(theirs: Policy, text: string): void {
-    this.putAside();
     this.goOnFrom(theirs, text);
   }
 
@@ -254,7 +254,7 @@ export class PolicyDocument {
   restoreDraft(): void {
     const draft = this.draft();
     if (!draft) return;
-    const now = this.newer() ?? this.base();
+    const now = this.inForce();
     this.draft.set(null);
     if (draft.base?.revision !== now?.revision) {
       this.base.set(now && draft.base ? { ...now, ...draft.base } : null);

@@ -36,7 +36,7 @@ import { Revisions } from './panel/revisions';
 import { Simulate } from './panel/simulate';
 import { Tests } from './panel/tests';
 import { ProblemList } from './problem-list';
-import { authorName, description, nameProblem, problemWords, short } from './source';
+import { authorName, description, nameProblem, problemWords, quoted, short } from './source';
 import { StageBars } from './stage-bars';
 
 const TABS = ['simulate', 'replay', 'tests', 'revisions'];
@@ -89,6 +89,7 @@ export class PolicyPage {
   protected readonly short = short;
   protected readonly authorName = authorName;
   protected readonly counted = counted;
+  protected readonly quoted = quoted;
   protected readonly problemWords = problemWords;
   protected readonly fields = signal<PolicyFields | null>(null);
   protected readonly missed = signal<number[]>([]);
@@ -206,7 +207,7 @@ export class PolicyPage {
   }
 
   protected async goBack(): Promise<void> {
-    const now = this.policy.newer() ?? this.policy.base()!;
+    const now = this.policy.inForce()!;
     const users = now.rollouts ? ` ${counted(now.rollouts, 'running rollout')} will go on by it.` : '';
     const sure = await this.confirm.ask({
       title: 'Go back to the revision before',

@@ -34,6 +34,11 @@ export function authorName(author: string | null): string {
   return author === 'file' ? 'a file' : (author ?? 'nobody known');
 }
 
+/** The message of a revision, to follow other words. */
+export function quoted(message: string | null): string {
+  return message ? `: “${message}”` : '';
+}
+
 /** Several lists as one, in the order of the source, each problem once: errors before warnings of the same line. */
 export function mergeProblems(...lists: PolicyProblem[][]): PolicyProblem[] {
   const seen = new Map<string, PolicyProblem>();

@@ -10,8 +10,10 @@ import {
   input,
   model,
   resource,
+  signal,
   viewChild,
 } from '@angular/core';
+import { MatButtonModule } from '@angular/material/button';
 import { counted } from '../../../core/format';
 import { Loading, Problem } from '../../../ui/notice';
 
@@ -19,13 +21,20 @@ import { Loading, Problem } from '../../../ui/notice';
 @Component({
   selector: 'otad-diff',
   changeDetection: ChangeDetectionStrategy.OnPush,
-  imports: [Loading, Problem],
+  imports: [Loading, MatButtonModule, Problem],
   template: `@if (setup.error(); as error) {
       <otad-problem [error]="error" (retry)="setup.reload()" />
     } @else if (!setup.value()) {
       <otad-loading />
     }
-    <p class="muted" role="status">{{ words() }}</p>
+    <div class="words">
+      <p class="muted" role="status">{{ words() }}</p>
+      @if (!same()) {
+        <button matButton type="button" (click)="whole.set(!whole())">
+          {{ whole() ? 'Show changes only' : 'Show all lines' }}
+        </button>
+      }
+    </div>
     <div #frame class="frame" [hidden]="same()"></div>`,
   styleUrl: './editor.scss',
   host: { class: 'diff' },
@@ -40,6 +49,7 @@ export class DiffView {
   readonly label = input.required<string>();
   readonly takeBack = input<string | null>(null);
 
+  protected readonly whole = signal(false);
   protected readonly same = computed(() => this.before() === this.after());
   protected readonly words = computed(() => {
     if (this.same()) return 'Nothing differs.';
@@ -49,17 +59,23 @@ export class DiffView {
 
   constructor() {
     let view: { destroy(): void; state: { doc: { toString(): string } } } | null = null;
+    let shown: unknown[] = [];
     effect(() => {
       const setup = this.setup.value();
-      const [before, after] = [this.before(), this.after()];
-      if (!setup || (view?.state.doc.toString() === after && this.takeBack())) return;
+      const [before, after, whole] = [this.before(), this.after(), this.whole()];
+      if (!setup) return;
+      const next = [before, whole];
+      const same = next.every((value, i) => value === shown[i]);
+      if (same && view?.state.doc.toString() === after) return; // it was changed in the view itself
       view?.destroy();
+      shown = next;
       view = setup.createDiff({
         parent: this.frame().nativeElement,
         before,
         after,
         label: this.label(),
         nonce: this.nonce,
+        collapse: !whole,
         takeBack: this.takeBack(),
         changed: (text) => this.after.set(text),
       });

@@ -36,7 +36,7 @@ const markLine = StateEffect.define<number | null>();
 const markedLine = StateField.define<DecorationSet>({
   create: () => Decoration.none,
   update(marks, transaction) {
-    let next = marks.map(transaction.changes);
+    let next = transaction.docChanged ? Decoration.none : marks; // it has been seen to
     for (const effect of transaction.effects) {
       if (!effect.is(markLine)) continue;
       const { doc } = transaction.state;
@@ -89,14 +89,16 @@ export interface EditorOptions {
 }
 
 export function createEditor(options: EditorOptions): EditorView {
-  const completion = EditorState.languageData.of(() => [
+  // The same list each time, or CodeMirror takes it for a new one and asks again.
+  const data = [
     {
       autocomplete: (context: { state: EditorState; pos: number; explicit: boolean }) => {
         const found = suggest(context.state.doc.toString(), context.pos, context.explicit, options.fields());
         return found && { ...found, validFor: /^\w*$/ };
       },
     },
-  ]);
+  ];
+  const completion = EditorState.languageData.of(() => data);
   return new EditorView({
     parent: options.parent,
     state: EditorState.create({
@@ -177,6 +179,7 @@ export interface DiffOptions {
   after: string;
   label: string;
   nonce: string | null;
+  collapse: boolean;
   /** Words for taking back a change; with them the text can be changed. */
   takeBack: string | null;
   changed: (text: string) => void;
@@ -209,7 +212,7 @@ export function createDiff(options: DiffOptions): EditorView {
         options.takeBack ? [] : EditorState.readOnly.of(true),
         unifiedMergeView({
           original: options.before,
-          collapseUnchanged: { margin: 3, minSize: 6 },
+          ...(options.collapse ? { collapseUnchanged: { margin: 3, minSize: 6 } } : {}),
           syntaxHighlightDeletions: true,
           diffConfig: { scanLimit: 5000 },
           mergeControls: options.takeBack

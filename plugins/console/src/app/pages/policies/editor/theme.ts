@@ -3,7 +3,7 @@ import { EditorView } from '@codemirror/view';
 /** The console's own colours, light and dark by themselves, in the place of CodeMirror's. */
 export const theme = EditorView.theme({
   '&': { height: '100%', color: 'var(--text)', backgroundColor: 'var(--panel)', fontSize: '12.5px' },
-  '&.cm-focused': { outline: '2px solid var(--accent)', outlineOffset: '-2px' },
+  '&.cm-focused': { outline: 'none' }, // its frame shows it: gutters would cover it here
   '.cm-scroller': { fontFamily: 'var(--mono)', lineHeight: '1.6' },
   '.cm-content': { caretColor: 'var(--text)', padding: '8px 0' },
   '.cm-cursor, .cm-dropCursor': { borderLeftColor: 'var(--text)', borderLeftWidth: '2px' },
@@ -106,12 +106,12 @@ export const theme = EditorView.theme({
   '.cm-deletedLineGutter': { background: 'var(--bad-soft)', color: 'var(--bad)' },
   '.cm-deletedLineGutter::before': { content: '"−"', fontWeight: '700' },
   '.cm-collapsedLines': { background: 'var(--panel-2)', color: 'var(--muted)', fontFamily: 'inherit' },
+  '.cm-collapsedLines:before, .cm-collapsedLines:after': { content: '"···"' },
   '.cm-deletedChunk .cm-chunkButtons': { insetInlineEnd: '8px' },
   '.cm-deletedChunk button.cm-take': {
     padding: '2px 10px',
     minHeight: '24px',
-    font: 'inherit',
-    fontSize: '12px',
+    font: "12px 'Inter Variable', system-ui, sans-serif",
     color: 'var(--text)',
     background: 'var(--panel)',
     border: '1px solid var(--line-strong)',

@@ -41,8 +41,4 @@ export class Revisions {
       untracked(() => this.list.reload());
     });
   }
-
-  protected inForce(): string | undefined {
-    return (this.policy.newer() ?? this.policy.base())?.revision;
-  }
 }
