@@ -16,8 +16,8 @@ export function description(source: string): string {
 /** What is wrong with the name of a new policy, or null: the rule of PUT /policies/:name. */
 export function nameProblem(name: string): string | null {
   if (!name) return 'A name is needed.';
-  if (!/^[a-z]/.test(name)) return 'Begin with a letter from a to z.';
   if (!/^[a-z0-9_]+$/.test(name)) return 'Use a to z, 0 to 9 and _ only.';
+  if (!/^[a-z]/.test(name)) return 'Begin with a letter from a to z.';
   if (name.length > 32) return 'Use at most 32 characters.';
   if (name.endsWith('_test')) return 'Names that end in _test are for tests.';
   if (name === 'fields') return 'This name is taken by the server.';

@@ -29,7 +29,7 @@ import { Loading, Problem } from '../../../ui/notice';
     }
     <div class="words">
       <p class="muted" role="status">{{ words() }}</p>
-      @if (!same()) {
+      @if (!same() && long()) {
         <button matButton type="button" (click)="whole.set(!whole())">
           {{ whole() ? 'Show changes only' : 'Show all lines' }}
         </button>
@@ -51,11 +51,14 @@ export class DiffView {
 
   protected readonly whole = signal(false);
   protected readonly same = computed(() => this.before() === this.after());
+  private readonly lines = computed(() => this.setup.value()?.changedLines(this.before(), this.after()));
   protected readonly words = computed(() => {
     if (this.same()) return 'Nothing differs.';
-    const lines = this.setup.value()?.changedLines(this.before(), this.after());
+    const lines = this.lines();
     return lines ? `${counted(lines.added, 'line')} added, ${counted(lines.removed, 'line')} removed.` : '';
   });
+  /** Whether there are lines to hide. */
+  protected readonly long = computed(() => this.after().split('\n').length - (this.lines()?.added ?? 0) > 8);
 
   constructor() {
     let view: { destroy(): void; state: { doc: { toString(): string } } } | null = null;

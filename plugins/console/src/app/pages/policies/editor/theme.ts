@@ -53,7 +53,7 @@ export const theme = EditorView.theme({
   },
   '.cm-tooltip.cm-tooltip-autocomplete': { overflow: 'visible' },
   '.cm-tooltip.cm-tooltip-autocomplete > ul': { fontFamily: 'var(--mono)', maxHeight: '16em', borderRadius: '7px' },
-  '.cm-tooltip.cm-tooltip-autocomplete > ul > li': { padding: '3px 10px 3px 6px', lineHeight: '1.5' },
+  '.cm-tooltip.cm-tooltip-autocomplete > ul > li': { padding: '3px 10px', lineHeight: '1.5' },
   '.cm-tooltip-autocomplete ul li[aria-selected]': {
     background: 'var(--accent-soft)',
     color: 'var(--text)',
@@ -61,7 +61,7 @@ export const theme = EditorView.theme({
   },
   '.cm-completionMatchedText': { textDecoration: 'none', color: 'var(--accent)', fontWeight: '650' },
   '.cm-completionDetail': { fontStyle: 'normal', color: 'var(--muted)', marginLeft: '12px' },
-  '.cm-completionIcon': { color: 'var(--muted)', opacity: '1' },
+  '.cm-completionIcon': { display: 'none' },
   '.cm-tooltip.cm-completionInfo': {
     padding: '6px 10px',
     maxWidth: '300px',

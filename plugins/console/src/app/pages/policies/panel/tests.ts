@@ -48,7 +48,7 @@ export class Tests {
       const result = this.result();
       this.missed.emit(result && !this.stale() ? result.run.coverage.missed : []);
     });
-    if (!this.policy.errors() && !this.policy.checking()) this.run();
+    if (!this.policy.errors()) this.run();
   }
 
   protected async run(): Promise<void> {
