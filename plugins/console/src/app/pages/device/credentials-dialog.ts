@@ -26,7 +26,7 @@ interface Broker {
       />
     </mat-dialog-content>
     <mat-dialog-actions align="end">
-      <button matButton="filled" type="button" (click)="ref.close()">
+      <button [matButton]="kept() ? 'filled' : 'text'" type="button" (click)="ref.close()">
         {{ kept() ? 'Done' : 'Close without the password' }}
       </button>
     </mat-dialog-actions>`,

@@ -1,4 +1,4 @@
-import { computed, inject, Injectable, ViewContainerRef } from '@angular/core';
+import { computed, inject, Injectable, signal, ViewContainerRef } from '@angular/core';
 import { MatDialog } from '@angular/material/dialog';
 import { Router } from '@angular/router';
 import { firstValueFrom } from 'rxjs';
@@ -19,30 +19,34 @@ export class DeviceActions {
   private readonly router = inject(Router);
   private readonly view = inject(ViewContainerRef);
 
-  /** The image it ran before its last update, if that is what it still runs. */
+  /** The update that brought what the device runs; undefined: not looked for yet. */
+  private readonly brought = signal<Update | null | undefined>(undefined);
+
+  /** The image it ran before that. */
   readonly before = computed<Firmware | null>(() => {
-    const update = this.state.update();
-    const device = this.state.device();
+    const version = this.brought()?.from_version;
     const running = this.state.running();
-    if (update?.state !== 'succeeded' || !update.from_version || update.version !== device?.firmware_version)
-      return null;
-    return (
-      this.state
-        .images()
-        ?.find((image) => image.version === update.from_version && (!running || image.project === running.project)) ??
-      null
-    );
+    const images = this.state.images() ?? [];
+    return images.find((image) => image.version === version && (!running || image.project === running.project)) ?? null;
   });
 
   /** Why there is no way back: words, or null. */
   readonly rollBackProblem = computed<string | null>(() => {
     if (this.state.underWay()) return 'Roll back: an update is under way';
-    const update = this.state.update();
-    const device = this.state.device();
-    if (update?.state !== 'succeeded' || update.version !== device?.firmware_version || !update.from_version)
-      return 'Roll back: it runs what it ran before';
-    return this.before() ? null : `Roll back: there is no image of ${update.from_version}`;
+    const brought = this.brought();
+    if (brought === undefined) return 'Roll back…';
+    if (!brought?.from_version) return 'Roll back: no update brought what it runs';
+    return this.before() ? null : `Roll back: there is no image of ${brought.from_version}`;
   });
+
+  /** Looks for the way back: what rollBack() needs to know. */
+  async lookBack(): Promise<void> {
+    const version = this.state.device()!.firmware_version;
+    const { items } = await this.api
+      .list<Update>(`${this.state.path}/updates`, { limit: 100 })
+      .catch(() => ({ items: [] as Update[] }));
+    this.brought.set(items.find((update) => update.state === 'succeeded' && update.version === version) ?? null);
+  }
 
   async install(): Promise<void> {
     const { UpdateDialog } = await import('./update-dialog');

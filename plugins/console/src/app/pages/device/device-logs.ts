@@ -29,7 +29,7 @@ import { Copy } from '../../ui/copy';
 import { Icon } from '../../ui/icon';
 import { Empty, Loading, Problem } from '../../ui/notice';
 import { save } from '../add-device/save';
-import { asText, filtered, LogBuffer } from './log-buffer';
+import { asText, before, filtered, LogBuffer } from './log-buffer';
 
 const PAGE = 200;
 const DAY = new Intl.DateTimeFormat(undefined, { weekday: 'short', year: 'numeric', month: 'short', day: 'numeric' });
@@ -131,20 +131,21 @@ export class DeviceLogs {
 
   protected async older(): Promise<void> {
     this.buffer.pause();
-    const first = this.buffer.lines()[0]?.at;
+    const first = this.buffer.lines()[0];
     let cursor = this.stale ? null : this.cursor();
     // Lines at this end were let go: the way to them leads over those that are there.
     for (let page; ; cursor = page.next) {
       page = await this.page(cursor);
       if (!page) return;
-      const older = this.stale ? page.items.filter(({ at }) => at < first) : page.items;
-      if (!older.length && page.next) continue;
+      const older = this.stale ? before(page.items, first) : page.items;
+      if (!older && page.next) continue;
       this.stale = false;
       this.cursor.set(page.next);
       const frame = this.frame()!.nativeElement;
-      const below = frame.scrollHeight - frame.scrollTop;
-      this.buffer.older(older);
-      setTimeout(() => (frame.scrollTop = frame.scrollHeight - below));
+      const line = frame.querySelector('.line'); // stays where it is on the screen
+      const top = line?.getBoundingClientRect().top ?? 0;
+      this.buffer.older(older ?? []);
+      setTimeout(() => (frame.scrollTop += (line?.getBoundingClientRect().top ?? top) - top));
       return;
     }
   }

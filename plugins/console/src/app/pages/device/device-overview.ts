@@ -70,6 +70,7 @@ export class DeviceOverview {
   /** The newest image for its chip; of the project that it runs, where that is known. */
   protected readonly newest = computed(() => {
     const running = this.state.running();
+    if (!this.state.chip()) return null;
     return this.state.images()?.find((image) => !running || image.project === running.project) ?? null;
   });
   /** Rollouts that go on and mean this device, with what they bring. */
@@ -92,8 +93,8 @@ export class DeviceOverview {
       return device.elf_sha256
         ? `It runs ${device.firmware_version}, from an image that was never uploaded here.`
         : `It runs ${device.firmware_version}. It does not tell the hash of its image, so which one is not known.`;
-    if (running.id === newest?.id) return `It runs the newest ${running.project} for its chip.`;
-    return `It runs ${running.project} ${running.version}; the newest for its chip is ${newest!.version}.`;
+    if (!newest || running.id === newest.id) return `It runs the newest ${running.project} for its chip.`;
+    return `It runs ${running.project} ${running.version}; the newest for its chip is ${newest.version}.`;
   });
 
   protected readonly facts = computed(() => {

@@ -1,4 +1,14 @@
-import { ChangeDetectionStrategy, Component, computed, effect, inject, input, signal } from '@angular/core';
+import {
+  ChangeDetectionStrategy,
+  Component,
+  computed,
+  effect,
+  ElementRef,
+  inject,
+  input,
+  signal,
+  viewChild,
+} from '@angular/core';
 import { FormsModule } from '@angular/forms';
 import { MatButtonModule } from '@angular/material/button';
 import { MatFormFieldModule } from '@angular/material/form-field';
@@ -58,6 +68,9 @@ export class DevicePage {
   protected readonly state = inject(DeviceState);
   protected readonly actions = inject(DeviceActions);
 
+  private readonly host = inject<ElementRef<HTMLElement>>(ElementRef);
+  private readonly field = viewChild<ElementRef<HTMLInputElement>>('field');
+
   readonly id = input.required<string>();
   readonly tab = input<string>();
 
@@ -84,6 +97,7 @@ export class DevicePage {
 
   protected rename(): void {
     this.name.set(this.state.device()?.name ?? '');
+    setTimeout(() => this.field()?.nativeElement.select()); // once the menu has given the focus back
   }
 
   protected async saveName(): Promise<void> {
@@ -93,6 +107,12 @@ export class DevicePage {
       this.state.device.set(await this.api.patch<Device>(this.state.path, { name }));
     });
     this.saving.set(false);
-    if (done) this.name.set(null);
+    if (done) this.endRename();
+  }
+
+  /** The field that had the focus goes: the page's heading has it then. */
+  protected endRename(): void {
+    this.name.set(null);
+    setTimeout(() => this.host.nativeElement.querySelector<HTMLElement>('h1')?.focus());
   }
 }

@@ -1,4 +1,4 @@
-import { asText, filtered, LogBuffer } from './log-buffer';
+import { asText, before, filtered, LogBuffer } from './log-buffer';
 
 const line = (n: number, level = 'info', message = `line ${n}`) => ({
   at: new Date(Date.UTC(2026, 0, 1) + n * 1000).toISOString(),
@@ -59,6 +59,17 @@ describe('log buffer', () => {
     expect(buffer.paused()).toBe(true);
     expect(numbers(buffer)).toEqual([1, 2, 3]);
     expect(buffer.resume()).toBe(false);
+  });
+});
+
+describe('lines before another', () => {
+  const page = [line(3), line(2), line(1)];
+
+  it('are those behind it, or of an earlier time', () => {
+    expect(before(page, { ...line(2), at: line(2).at.replace('Z', '417Z') })).toEqual([line(1)]);
+    expect(before(page, line(9))).toEqual(page);
+    expect(before(page, line(1))).toBeNull();
+    expect(before(page, line(0))).toBeNull();
   });
 });
 

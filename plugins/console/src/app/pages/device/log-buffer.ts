@@ -84,6 +84,13 @@ export class LogBuffer {
   }
 }
 
+/** What of `page`, newest first, is older than a line on the page; null: none yet, it is further back. */
+export function before(page: LogLine[], line: LogLine): LogLine[] | null {
+  const found = page.findIndex((each) => same(each) === same(line));
+  const older = found >= 0 ? page.slice(found + 1) : page.filter(({ at }) => at.slice(0, 23) < line.at.slice(0, 23));
+  return older.length ? older : null;
+}
+
 /** The API tells microseconds, the feed milliseconds of the same line. */
 function same({ at, level, message }: LogLine): string {
   return `${at.slice(0, 23)} ${level} ${message}`;

@@ -1,5 +1,5 @@
 import { fullTime } from '../../core/format';
-import { forConsole, sentences } from './why-words';
+import { forConsole } from './why-words';
 
 describe('explanations', () => {
   it('tells times in local time', () => {
@@ -18,13 +18,5 @@ describe('explanations', () => {
     expect(forConsole('Nothing is offered until it is resumed (POST /rollouts/:id/resume).')).toBe(
       'Nothing is offered until it is resumed.',
     );
-  });
-
-  it('parts the first sentence from the others, not at a version', () => {
-    expect(sentences('The device runs version 1.1.0. It is online.')).toEqual([
-      'The device runs version 1.1.0.',
-      'It is online.',
-    ]);
-    expect(sentences('All is well.')).toEqual(['All is well.', '']);
   });
 });

@@ -13,9 +13,3 @@ export function forConsole(text: string): string {
     .replace('PATCH its `chip` to what it is', 'set its chip to what it is, by Edit chip and tags')
     .replace(/`/g, '');
 }
-
-/** The sentence that matters most stands first; the rest is behind it. */
-export function sentences(text: string): [first: string, rest: string] {
-  const end = /[.:] (?=[A-Z])/.exec(text);
-  return end ? [text.slice(0, end.index + 1), text.slice(end.index + 2)] : [text, ''];
-}
