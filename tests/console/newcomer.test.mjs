@@ -49,7 +49,6 @@ test('make a demo image and upload it', async () => {
   await page.getByRole('link', { name: 'Home', exact: true }).click();
   await page.locator('otad-first-steps').getByRole('link', { name: 'Upload firmware' }).click();
   await page.getByRole('button', { name: 'Make a demo image' }).click();
-  await page.getByRole('button', { name: 'Upload', exact: true }).click();
   await page.getByRole('table').getByRole('link', { name: '1.0.0' }).waitFor();
 });
 
@@ -61,7 +60,7 @@ test('update the device and watch it succeed', async () => {
   await page.getByRole('button', { name: 'Update', exact: true }).click();
   const dialog = page.getByRole('dialog');
   await dialog.getByRole('radio').first().check();
-  await dialog.getByRole('button', { name: 'Update', exact: true }).click();
+  await dialog.getByRole('button', { name: 'Update to 1.0.0' }).click();
   await page.getByText(/succeeded/i).first().waitFor({ timeout: 60_000 });
   await page.getByRole('link', { name: 'Home', exact: true }).click();
   await page.getByText('1 updated in 24 h').waitFor();

@@ -16,7 +16,7 @@ const PORTS = ['HTTP', 'HTTPS', 'MQTT', 'MQTTS', 'MQTT_WS', 'PG', 'REDIS'];
 const FOREIGN = /^(OTAD_(?!BUILD$).*|DATABASE_URL|REDIS_URL|MQTT_URL|PORT)(_FILE)?$/; // of the tester's own shell
 
 // Held open until all are known, so that none is given twice.
-async function freePorts(count) {
+export async function freePorts(count) {
   const servers = [];
   while (servers.length < count) {
     const server = createServer().listen(10000 + Math.floor(Math.random() * 20000), '0.0.0.0');
