@@ -12,11 +12,11 @@ export interface Preview extends Simulation {
   stages: {
     name: string;
     share: number;
-    /** What follows is absent where it never came to that stage. */
-    entered_s?: number;
-    offered?: number;
-    succeeded?: number;
-    failed?: number;
+    /** Null, and the counts 0, where it never came to that stage. */
+    entered_s: number | null;
+    offered: number;
+    succeeded: number;
+    failed: number;
   }[];
   /** How many devices end in each state. */
   counts: Record<string, number>;
