@@ -54,7 +54,7 @@ function attention.policies(list, noted)
   table.sort(names)
   for _, name in ipairs(names) do
     list[#list + 1] = SHOWN {
-      kind = "policy_problem", count = 1, policy = name, text = ("policy %s: %s"):format(name, found[name]),
+      kind = "policy_problem", count = 1, policy = name, text = ("Policy %s: %s"):format(name, found[name]),
     }
   end
 end
@@ -65,7 +65,7 @@ function attention.rollouts(list, rows)
     if row.state == "paused" and row.verdict == "pause" then
       list[#list + 1] = SHOWN {
         kind = "rollout_paused", count = 1, rollout_id = row.id, policy = row.policy,
-        text = ("rollout %s is paused: %s"):format(row.name, row.reason or "its policy says so"),
+        text = ("Rollout %s is paused: %s"):format(row.name, row.reason or "its policy says so"),
       }
     end
   end

@@ -32,7 +32,7 @@ return {
       { id = 2, name = "by hand", state = "paused", reason = "paused on request", policy = "canary" },
       { id = 1, name = "goes", state = "running", verdict = "hold", policy = "canary" },
     })
-    equal(texts(list), { "rollout spring is paused: failures above 5 %" })
+    equal(texts(list), { "Rollout spring is paused: failures above 5 %" })
     equal(list[1].rollout_id, 3)
   end,
 }

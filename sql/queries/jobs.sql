@@ -59,6 +59,7 @@ from part left join devices d on d.id = part.id and (d.user_id = $2::int or $3::
 update jobs
 set last = coalesce($2::int, last), done = done + $3::int, changed = changed + $4::int, problems = $5::jsonb,
     state = case when $6::boolean then 'done' else state end,
+    device_ids = case when $6::boolean and device_ids is not null then '{}' else device_ids end,
     total = case when $6::boolean then done + $3::int else greatest(total, done + $3::int) end, updated_at = now()
 where id = $1::int;
 

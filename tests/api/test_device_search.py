@@ -1,6 +1,7 @@
 """Finding devices: every filter of the list, by itself and with others; counts, and what there is to filter by."""
 import concurrent.futures
 import secrets
+import shutil
 import threading
 import time
 
@@ -8,6 +9,7 @@ import pytest
 
 from accounts import Account
 from answers import DEVICE, problem
+from services import GuardedPostgres, otad as run_otad, service_directory
 from test_devices import pages, register
 from test_firmware import stored
 
@@ -259,3 +261,21 @@ def test_large_fleets_are_searched_fast(otad, large, query, expected):
             assert answer.status_code == 200, answer.text
         assert min(took) < 0.2 * otad.slack, (path, took)  # others compute on this machine, too
     assert answer.json() == {"count": expected}
+
+
+def test_without_the_extension_all_is_there_but_the_index():
+    """A role that may not create extensions, as in some managed databases."""
+    directory = service_directory()
+    postgres = GuardedPostgres(directory)
+    try:
+        name = postgres.create()
+        postgres.run(name, "create role plain login; grant all on schema public to plain")
+        url = f"postgresql://plain@/{name}?host={postgres.socket_dir}&port={postgres.port}"
+        run_otad("migrate", DATABASE_URL=url)
+        run_otad("migrate", DATABASE_URL=url)
+        assert postgres.run(name, "select count(*) from pg_indexes where indexname = 'devices_words'") == "0"
+        postgres.run(name, "insert into devices (device_code) values ('Lamp'), ('pump')")
+        assert postgres.run(name, "select device_code from devices_found('{\"words\": \"%LAM%\"}', 1, true)") == "Lamp"
+    finally:
+        postgres.stop()
+        shutil.rmtree(directory)

@@ -117,7 +117,7 @@ def test_operators_see_all_and_rollouts(own, chief):
         made[name] = answer.json()["rollout"]["id"]
     assert chief.client.post(f"/rollouts/{made['waits']}/pause", json={}).status_code == 200
     entry, = wait_for(lambda: attention(chief, "rollout_paused"), 30)
-    assert entry == {"kind": "rollout_paused", "count": 1, "text": "rollout pauses is paused: not on a Friday", "filter": None,
+    assert entry == {"kind": "rollout_paused", "count": 1, "text": "Rollout pauses is paused: not on a Friday", "filter": None,
                      "rollout_id": made["pauses"], "policy": "pauses"}
     body = summary(chief)
     assert body["devices"]["total"] == 1
@@ -134,14 +134,14 @@ def test_policies_that_do_not_load(own, chief):
     path.write_text("return {\n  stages = 5,\n}\n")
     try:
         entry, = wait_for(lambda: attention(chief, "policy_problem"))
-        assert entry["policy"] == "broken" and entry["text"].startswith("policy broken: does not load: line ")
+        assert entry["policy"] == "broken" and entry["text"].startswith("Policy broken: does not load: line ")
         assert attention(Account(own), "policy_problem") == []
     finally:
         path.unlink()
     wait_for(lambda: attention(chief, "policy_problem") == [])
     own.psql("update policies set note = 'reverted: 20 of 20 calls failed' where name = 'canary'")
     entry, = wait_for(lambda: attention(chief, "policy_problem"))
-    assert entry["policy"] == "canary" and entry["text"] == "policy canary: reverted: 20 of 20 calls failed"
+    assert entry["policy"] == "canary" and entry["text"] == "Policy canary: reverted: 20 of 20 calls failed"
     own.psql("update policies set note = null where name = 'canary'")
 
 

@@ -120,12 +120,20 @@ export interface DeviceExplanation {
 /** What one rollout makes of one device (scripts/lib/explain_member.lua). */
 export interface RolloutMembership {
   rollout_id: number;
-  rollout: string;
-  state: string | null;
+  name: string;
+  rollout_state: RolloutState;
+  /** `untargeted`: it does not concern the device. */
+  state: CountedState | 'excluded' | 'untargeted';
   explanation: string;
-  verdict?: string | null;
-  reason?: string | null;
-  [more: string]: unknown;
+  verdict: string | null;
+  reason: string | null;
+  policy: string;
+  revision: string | null;
+  line: number | null;
+  file: string | null;
+  asked: number | null;
+  since: string | null;
+  ask_at: string | null;
 }
 
 export interface Firmware {
@@ -225,23 +233,92 @@ export interface Policy {
   source: string;
   declaration: { stages: Stage[]; [more: string]: unknown } | null;
   problems: PolicyProblem[];
+  /** Running rollouts that go by it. */
   rollouts?: number;
+  /** The source of its tests; only of one policy. */
+  tests?: string | null;
+}
+
+export interface Revision {
+  revision: string;
+  parent: string | null;
+  author: string | null;
+  message: string | null;
+  created_at: string;
+  source: string;
+}
+
+/** What a simulated rollout had come to at a moment of virtual time; numbers count since its beginning. */
+export interface SimulatedCounts {
+  targeted: number;
+  offered: number;
+  under_way: number;
+  ended: number;
+  succeeded: number;
+  failed: number;
+  failure_rate: number;
+}
+
+export interface SimulatedDecision extends SimulatedCounts {
+  at_s: number;
+  stage: string | null;
+  verdict: string | null;
+  reason: string | null;
+  line: number | null;
+  file: string | null;
+}
+
+export interface SimulatedStage extends SimulatedCounts {
+  name: string;
+  share: number;
+  soak_s: number;
+  entered_s: number;
+  until_s: number;
 }
 
 export interface Simulation {
-  timeline: {
-    at_s: number;
-    stage: string | null;
-    offered: number;
-    succeeded: number;
-    failed: number;
-    verdict: string | null;
-    reason: string | null;
-  }[];
-  outcome: string;
+  outcome: 'completed' | 'paused' | 'aborted' | 'rolled_back' | 'running' | 'reverted';
+  at_s: number;
+  stage: string | null;
+  reason: string | null;
+  line: number | null;
+  file: string | null;
+  timeline: SimulatedDecision[];
+  stages: SimulatedStage[];
+  devices: number;
+  targeted: number;
+  counts: Record<CountedState, number>;
   excluded: { reason: string; count: number }[];
+  held: { reason: string | null; count: number; line: number | null; verdict: string }[];
   fleet: { devices: number; simulated: number; made_up: boolean };
-  [more: string]: unknown;
+}
+
+export interface RecordedVerdict {
+  verdict: string;
+  reason: string | null;
+  line: number | null;
+  file: string | null;
+}
+
+/** Recorded decisions of a policy's rollouts once more, with another source. */
+export interface Replay {
+  decisions: number;
+  asked: number;
+  same: number;
+  reworded: number;
+  differing: number;
+  failed: number;
+  changes: { was: RecordedVerdict; is: RecordedVerdict; count: number; stages: number; device_ids: number[] }[];
+  now_offered: { count: number; device_ids: number[] };
+  no_longer_offered: { count: number; device_ids: number[] };
+}
+
+export interface TestRun {
+  ok: boolean;
+  passed: number;
+  failed: number;
+  tests: { file: string; name: string; ok: boolean; message: string | null; line: number | null }[];
+  coverage: { lines: number; ran: number; missed: number[] };
 }
 
 export interface Attention {
@@ -329,6 +406,8 @@ export interface DeviceFilter {
   online?: boolean;
   version?: string;
   silent_for?: number;
+  heard_within?: number;
+  battery_below?: number;
   update?: 'under_way' | 'failed';
   firmware_id?: number;
 }

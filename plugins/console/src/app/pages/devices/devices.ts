@@ -63,6 +63,8 @@ export class DevicesPage {
   readonly online = input<string>();
   readonly version = input<string>();
   readonly silent_for = input<string>();
+  readonly heard_within = input<string>();
+  readonly battery_below = input<string>();
   readonly update = input<string>();
   readonly firmware_id = input<string>();
 
@@ -75,6 +77,8 @@ export class DevicesPage {
         online: this.online(),
         version: this.version(),
         silent_for: this.silent_for(),
+        heard_within: this.heard_within(),
+        battery_below: this.battery_below(),
         update: this.update(),
         firmware_id: this.firmware_id(),
       }),

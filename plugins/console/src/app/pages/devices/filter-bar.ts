@@ -10,8 +10,9 @@ import { Api } from '../../core/api';
 import { count } from '../../core/format';
 import { DeviceFilter, Facet, Facets } from '../../core/models';
 import { Icon } from '../../ui/icon';
-import { SILENCES } from './filter';
+import { filterWords, SILENCES } from './filter';
 
+const OTHERS = ['firmware_id', 'heard_within', 'battery_below'] as const;
 const TYPING = 300; // ms after the last key that a text is searched for
 
 /** The filter as a row of fields; what each may be comes from the fleet (GET /devices/facets). */
@@ -35,7 +36,7 @@ const TYPING = 300; // ms after the last key that a text is searched for
       align-items: center;
       gap: 8px;
     }
-    .firmware {
+    .other {
       display: inline-flex;
       align-items: center;
       gap: 4px;
@@ -98,6 +99,18 @@ export class FilterBar {
   protected setTag(text: string): void {
     const tag = text.trim();
     if (tag === '' || /^[^:]+:/.test(tag)) this.set({ tag: tag || undefined });
+  }
+
+  /** What no field of the row shows, in words, each with the name it goes by. */
+  protected readonly others = computed(() =>
+    OTHERS.filter((name) => this.filter()[name] !== undefined).map((name) => ({
+      name,
+      text: filterWords({ [name]: this.filter()[name] }),
+    })),
+  );
+
+  protected drop(name: keyof DeviceFilter): void {
+    this.set({ [name]: undefined });
   }
 
   protected label({ value, count: n }: Facet): string {

@@ -1,4 +1,5 @@
 // The filter of the list as the address of the page writes it, and back.
+import { duration } from '../../core/format';
 import { DeviceFilter } from '../../core/models';
 
 export const SILENCES = [
@@ -17,7 +18,7 @@ export function filterOf(query: Record<string, string | undefined>): DeviceFilte
   if (query['version']) filter.version = query['version'];
   if (query['online'] === 'true' || query['online'] === 'false') filter.online = query['online'] === 'true';
   if (query['update'] === 'under_way' || query['update'] === 'failed') filter.update = query['update'];
-  for (const name of ['silent_for', 'firmware_id'] as const) {
+  for (const name of ['silent_for', 'heard_within', 'battery_below', 'firmware_id'] as const) {
     const number = Number(query[name]);
     if (Number.isInteger(number) && number > 0) filter[name] = number;
   }
@@ -32,6 +33,10 @@ export function queryOf(filter: DeviceFilter): Record<string, string> {
   );
 }
 
+function span(seconds: number): string {
+  return SILENCES.find((silence) => silence.seconds === seconds)?.text ?? duration(seconds);
+}
+
 /** "online, chip esp32, 1.2.0": for people. */
 export function filterWords(filter: DeviceFilter): string {
   const words = [];
@@ -42,9 +47,8 @@ export function filterWords(filter: DeviceFilter): string {
   if (filter.version) words.push(`version ${filter.version}`);
   if (filter.tag) words.push(filter.tag);
   if (filter.firmware_id) words.push(`running firmware ${filter.firmware_id}`);
-  if (filter.silent_for) {
-    const known = SILENCES.find(({ seconds }) => seconds === filter.silent_for);
-    words.push(`silent for ${known?.text ?? `${filter.silent_for} s`}`);
-  }
+  if (filter.silent_for) words.push(`silent for ${span(filter.silent_for)}`);
+  if (filter.heard_within) words.push(`heard of within ${span(filter.heard_within)}`);
+  if (filter.battery_below) words.push(`battery below ${filter.battery_below} %`);
   return words.join(', ');
 }

@@ -33,6 +33,9 @@ import { Icon } from '../../ui/icon';
     </section>
   }`,
   styles: `
+    :host {
+      display: contents;
+    }
     ol {
       display: grid;
       gap: 14px;

@@ -3,7 +3,7 @@ import { count, duration, percent } from '../../core/format';
 import { Simulation } from '../../core/models';
 
 /** As POST /policies/simulate answers (core/policy/simulate.h). */
-export interface Preview extends Simulation {
+export interface Preview extends Omit<Simulation, 'stages' | 'counts' | 'held'> {
   at_s: number;
   stage: string | null;
   reason: string | null;

@@ -1,0 +1,79 @@
+import { ChangeDetectionStrategy, Component, computed, inject } from '@angular/core';
+import { RouterLink } from '@angular/router';
+import { RolloutMembership } from '../../core/models';
+import { Session } from '../../core/session';
+import { Loading, Problem } from '../../ui/notice';
+import { StateBadge } from '../../ui/state-badge';
+import { DeviceState } from './device-state';
+import { forConsole } from './why-words';
+
+/** Why the device is, or is not, being updated: by its own updates, and by each rollout. */
+@Component({
+  selector: 'otad-device-why',
+  changeDetection: ChangeDetectionStrategy.OnPush,
+  imports: [Loading, Problem, RouterLink, StateBadge],
+  templateUrl: './device-why.html',
+  styles: `
+    .own {
+      font-size: 15px;
+    }
+    ul {
+      list-style: none;
+      margin-top: 14px;
+      border-top: 1px solid var(--line);
+    }
+    li {
+      display: grid;
+      gap: 4px;
+      padding: 12px 0;
+      border-bottom: 1px solid var(--line);
+    }
+    li:last-child {
+      padding-bottom: 0;
+      border-bottom: 0;
+    }
+    details ul {
+      margin-top: 8px;
+    }
+    details {
+      margin-top: 14px;
+    }
+    summary {
+      width: fit-content;
+      padding: 2px 0;
+      color: var(--muted);
+      cursor: pointer;
+    }
+    .links {
+      display: flex;
+      flex-wrap: wrap;
+      gap: 4px 16px;
+      font-size: 13px;
+    }
+  `,
+})
+export class DeviceWhy {
+  protected readonly state = inject(DeviceState);
+  protected readonly session = inject(Session);
+  protected readonly title = computed(() =>
+    this.state.underWay() ? 'Why it is being updated' : 'Why it is not being updated',
+  );
+  /** Its own story: the first line; the others are those of rollouts. */
+  protected readonly own = computed(() => forConsole(this.state.explanation()?.explanation.split('\n')[0] ?? ''));
+  protected readonly rollouts = computed(() =>
+    (this.state.explanation()?.rollouts ?? []).filter((row) => row.state !== 'untargeted').map(shown),
+  );
+  protected readonly others = computed(() =>
+    (this.state.explanation()?.rollouts ?? []).filter((row) => row.state === 'untargeted').map(shown),
+  );
+}
+
+function shown(row: RolloutMembership) {
+  const line = row.line && !row.file ? row.line : null; // of a library: the line is not the policy's
+  return {
+    ...row,
+    line,
+    words: forConsole(row.explanation),
+    rule: row.line ? `${row.policy}, line ${row.line}${row.file ? ' of ' + row.file : ''}` : row.policy,
+  };
+}

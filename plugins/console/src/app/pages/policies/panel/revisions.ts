@@ -1,0 +1,44 @@
+import { ChangeDetectionStrategy, Component, effect, inject, input, output, untracked } from '@angular/core';
+import { MatButtonModule } from '@angular/material/button';
+import { RouterLink } from '@angular/router';
+import { mdiHistory } from '@mdi/js';
+import { Api } from '../../../core/api';
+import { Revision } from '../../../core/models';
+import { PagedList } from '../../../core/paged-list';
+import { Icon } from '../../../ui/icon';
+import { More } from '../../../ui/more';
+import { Loading } from '../../../ui/notice';
+import { Time } from '../../../ui/time';
+import { PolicyDocument } from '../document';
+import { authorName, short } from '../source';
+
+/** What was in force, newest first; each can be compared with the text in the editor. */
+@Component({
+  selector: 'otad-revisions',
+  changeDetection: ChangeDetectionStrategy.OnPush,
+  imports: [Icon, Loading, MatButtonModule, More, RouterLink, Time],
+  templateUrl: './revisions.html',
+  styleUrls: ['./panel.scss', './revisions.scss'],
+})
+export class Revisions {
+  private readonly api = inject(Api);
+  protected readonly policy = inject(PolicyDocument);
+  /** The one that is compared. */
+  readonly compared = input<string>();
+  readonly back = output();
+
+  protected readonly icon = mdiHistory;
+  protected readonly short = short;
+  protected readonly authorName = authorName;
+  protected readonly list = new PagedList<Revision>((cursor) =>
+    this.api.list<Revision>(`/policies/${encodeURIComponent(this.policy.name())}/revisions`, { limit: 50, cursor }),
+  );
+
+  constructor() {
+    effect(() => {
+      this.policy.base()?.revision; // another one came into force
+      this.policy.newer();
+      untracked(() => this.list.reload());
+    });
+  }
+}

@@ -1,0 +1,74 @@
+import { PolicyProblem } from '../../core/models';
+import { description, mergeProblems, nameProblem, problemWords, ranges } from './source';
+
+const problem = (line: number | null, message: string, severity: 'error' | 'warning' = 'error'): PolicyProblem => ({
+  line,
+  message,
+  severity,
+});
+
+describe('description', () => {
+  it('is the first sentence of the comment at the top', () => {
+    expect(description('-- Updates 1 % first. Then all.\nreturn {}')).toBe('Updates 1 % first.');
+    expect(description('-- Updates 5 %, then waits for a person: it\n-- pauses.\nreturn {}')).toBe(
+      'Updates 5 %, then waits for a person: it pauses.',
+    );
+  });
+
+  it('does not end at a point within a number or a name', () => {
+    expect(description('-- Updates to `1.2.0` first (lib.policy.stages)\nreturn {}')).toBe(
+      'Updates to 1.2.0 first (lib.policy.stages)',
+    );
+  });
+
+  it('is empty without a comment at the top', () => {
+    expect(description('return {} -- all')).toBe('');
+    expect(description('--[[ long ]] return {}')).toBe('');
+    expect(description('')).toBe('');
+  });
+});
+
+describe('nameProblem', () => {
+  it('takes what the server takes', () => {
+    for (const name of ['a', 'canary', 'night_window_2', 'a'.repeat(32)]) expect(nameProblem(name)).toBeNull();
+    for (const name of ['', '2nd', '_a', 'Canary', 'a-b', 'a b', 'a'.repeat(33), 'canary_test', 'fields'])
+      expect(nameProblem(name)).toBeTruthy();
+  });
+});
+
+describe('mergeProblems', () => {
+  it('sorts by line, errors first, each once', () => {
+    const merged = mergeProblems(
+      [problem(7, 'unused', 'warning'), problem(7, 'unknown field'), problem(null, 'too long')],
+      [problem(7, 'unknown field', 'warning'), problem(2, 'syntax')],
+    );
+    expect(merged.map(({ line, message, severity }) => [line, message, severity])).toEqual([
+      [null, 'too long', 'error'],
+      [2, 'syntax', 'error'],
+      [7, 'unknown field', 'error'],
+      [7, 'unused', 'warning'],
+    ]);
+  });
+
+  it('keeps the worse of two that say the same', () => {
+    expect(mergeProblems([problem(1, 'x', 'warning')], [problem(1, 'x')])).toEqual([problem(1, 'x')]);
+  });
+
+  it('is said in words', () => {
+    expect(problemWords([])).toBe('No problems');
+    expect(problemWords([problem(1, 'a'), problem(1, 'b', 'warning'), problem(2, 'c', 'warning')])).toBe(
+      '1 error, 2 warnings',
+    );
+  });
+});
+
+describe('ranges', () => {
+  it('joins lines that follow each other', () => {
+    expect(ranges([9, 1, 2, 3, 7])).toEqual([
+      { from: 1, to: 3 },
+      { from: 7, to: 7 },
+      { from: 9, to: 9 },
+    ]);
+    expect(ranges([])).toEqual([]);
+  });
+});
