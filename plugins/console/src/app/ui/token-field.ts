@@ -66,6 +66,7 @@ const SHOWN = 12; // suggestions
     }
     input {
       flex: 1 1 90px;
+      margin: 0;
       min-width: 0;
     }
     .wrong {

@@ -182,7 +182,8 @@ export class Upload {
     this.notes.set('');
     this.signature.set('');
     this.file.set(null);
-    this.result.set({ firmware, ignored: ignored ?? [], known });
+    const said = ignored?.map(({ field, message }) => ({ field, message: message.replace(/^is ignored: /, '') }));
+    this.result.set({ firmware, ignored: said ?? [], known });
     this.uploaded.emit(firmware);
   }
 

@@ -9,13 +9,18 @@ import { Router, RouterLink } from '@angular/router';
 import { mdiPackageVariantClosed } from '@mdi/js';
 import { Api, ApiError } from '../../core/api';
 import { percent, zone } from '../../core/format';
-import { Firmware, Page, Policy, Rollout, Target } from '../../core/models';
+import { Firmware, Page, Policy, Rollout, Stage, Target } from '../../core/models';
 import { Empty, Loading, Problem } from '../../ui/notice';
 import { PageHeader } from '../../ui/page-header';
 import { TargetEditor } from '../../ui/target-editor';
 import { readIds, readTags, tagProblem, tidy } from '../../ui/targets';
 import { Planned, RolloutPreview } from './preview';
 import { describePolicy, paramsRead, readParams } from './preview-words';
+
+/** "early 10 %" */
+function stageWords({ name, share }: Stage): string {
+  return name === percent(share) ? name : `${name} ${percent(share)}`;
+}
 
 /** Plans a rollout: what, to whom, how and when; beside it, what that would do. */
 @Component({
@@ -78,9 +83,7 @@ export class NewRolloutPage {
     const stages = policy.declaration?.stages ?? [];
     return {
       words: describePolicy(policy.source),
-      stages: stages
-        .map(({ name, share }) => (stages.length > 1 ? `${name} ${percent(share)}` : 'all at once'))
-        .join(' → '),
+      stages: stages.length > 1 ? stages.map(stageWords).join(' → ') : 'All at once',
       params: paramsRead(policy.source),
     };
   });

@@ -39,10 +39,10 @@ export function limitsOf(plan: Plan): [name: string, words: string][] {
         (plan.retry.max ? `${counted(plan.retry.max, 'time')}, first after ${duration(plan.retry.after)}` : 'never'),
     ],
     [
-      'Bears',
+      'Pauses',
       plan.advance
-        ? 'what its own rule says'
-        : plan.max_failure !== undefined && `${percent(plan.max_failure)} of failures`,
+        ? 'by a rule of its own'
+        : plan.max_failure !== undefined && `above ${percent(plan.max_failure)} of failures`,
     ],
     ['Updates from', !!plan.from?.length && plan.from.join(', ')],
     ['By way of', !!plan.steps?.length && plan.steps.join(', ')],

@@ -59,11 +59,11 @@ const APART = 0.14; // of the width, at least, between the names of stages
                     <span class="muted">{{ percent(stage.share) }}</span>
                   }
                 </th>
-                @if (stage.entered_s !== undefined) {
+                @if (stage.entered_s !== null) {
                   <td class="end">{{ stage.entered_s ? 'after ' + duration(stage.entered_s) : 'at once' }}</td>
-                  <td class="end">{{ number(stage.offered ?? 0) }}</td>
-                  <td class="end">{{ number(stage.succeeded ?? 0) }}</td>
-                  <td class="end">{{ number(stage.failed ?? 0) }}</td>
+                  <td class="end">{{ number(stage.offered) }}</td>
+                  <td class="end">{{ number(stage.succeeded) }}</td>
+                  <td class="end">{{ number(stage.failed) }}</td>
                 } @else {
                   <td class="end muted" colspan="4">not reached</td>
                 }
@@ -85,7 +85,7 @@ export class PreviewChart {
   protected readonly marks = computed(() => {
     const end = Math.max(this.preview().at_s, 1);
     return this.preview()
-      .stages.filter(({ entered_s }) => entered_s !== undefined)
+      .stages.filter(({ entered_s }) => entered_s !== null)
       .map(({ name, entered_s }) => ({ name, x: entered_s! / end }));
   });
   /** The stages whose names have room. */

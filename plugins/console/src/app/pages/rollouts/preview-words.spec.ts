@@ -1,6 +1,5 @@
 import { curvesOf, describePolicy, outcomeWords, paramsRead, Preview, readParams } from './preview-words';
 
-const MOMENT = { stage: 'all', verdict: 'hold', reason: null };
 const PREVIEW: Preview = {
   outcome: 'completed',
   at_s: 7200,
@@ -10,15 +9,15 @@ const PREVIEW: Preview = {
   targeted: 100,
   excluded: [{ reason: 'runs this image already', count: 20 }],
   held: [],
-  counts: { succeeded: 90, rolled_back: 8, timed_out: 2, excluded: 20 },
+  counts: { succeeded: 90, rolled_back: 8, timed_out: 2 },
   fleet: { devices: 120, simulated: 120, made_up: false },
   stages: [
     { name: 'few', share: 0.1, entered_s: 0, offered: 10, succeeded: 10, failed: 0 },
     { name: 'all', share: 1, entered_s: 600, offered: 100, succeeded: 90, failed: 10 },
   ],
   timeline: [
-    { at_s: 0, offered: 0, succeeded: 0, failed: 0, ...MOMENT },
-    { at_s: 3600, offered: 100, succeeded: 90, failed: 10, ...MOMENT },
+    { at_s: 0, offered: 0, succeeded: 0, failed: 0 },
+    { at_s: 3600, offered: 100, succeeded: 90, failed: 10 },
   ],
 };
 

@@ -1,26 +1,20 @@
 // What is asked of, and told about, a rollout that is being planned.
 import { count, duration, percent } from '../../core/format';
-import { Simulation } from '../../core/models';
+import { CountedState, SimulatedDecision, SimulatedStage, Simulation } from '../../core/models';
 
-/** As POST /policies/simulate answers (core/policy/simulate.h). */
-export interface Preview extends Omit<Simulation, 'stages' | 'counts' | 'held'> {
-  at_s: number;
-  stage: string | null;
-  reason: string | null;
-  devices: number;
-  targeted: number;
-  stages: {
-    name: string;
-    share: number;
-    /** What follows is absent where it never came to that stage. */
-    entered_s?: number;
-    offered?: number;
-    succeeded?: number;
-    failed?: number;
-  }[];
+/** Of a simulation's answer, what is told here. */
+export interface Preview extends Pick<
+  Simulation,
+  'outcome' | 'at_s' | 'stage' | 'reason' | 'devices' | 'targeted' | 'excluded' | 'fleet'
+> {
+  timeline: Pick<SimulatedDecision, 'at_s' | 'offered' | 'succeeded' | 'failed'>[];
+  /** entered_s is null, and the counts 0, where it never came to that stage. */
+  stages: (Pick<SimulatedStage, 'name' | 'share' | 'offered' | 'succeeded' | 'failed'> & {
+    entered_s: number | null;
+  })[];
   /** How many devices end in each state. */
-  counts: Record<string, number>;
-  held: { verdict: string; reason: string | null; count: number }[];
+  counts: Partial<Record<CountedState, number>>;
+  held: Pick<Simulation['held'][number], 'verdict' | 'reason' | 'count'>[];
 }
 
 /** The comment that a policy begins with. */
@@ -77,7 +71,7 @@ export function outcomeWords(preview: Preview): string {
 
 /** How many have succeeded and failed in the end, as policies count. */
 function endOf({ counts }: Preview): { succeeded: number; failed: number; offered: number } {
-  const sum = (...states: string[]) => states.reduce((n, state) => n + (counts[state] ?? 0), 0);
+  const sum = (...states: CountedState[]) => states.reduce((n, state) => n + (counts[state] ?? 0), 0);
   const failed = sum('failed', 'rolled_back', 'timed_out', 'vanished');
   const others = sum('pending', 'offered', 'downloading', 'installing', 'rejected', 'cancelled');
   return { succeeded: sum('succeeded'), failed, offered: sum('succeeded') + failed + others };

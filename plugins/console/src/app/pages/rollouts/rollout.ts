@@ -3,7 +3,7 @@ import { MatButtonModule } from '@angular/material/button';
 import { Api } from '../../core/api';
 import { coalesce } from '../../core/coalesce';
 import { Feed } from '../../core/feed';
-import { count, counted } from '../../core/format';
+import { count, counted, now } from '../../core/format';
 import { Rollout, RolloutDetail } from '../../core/models';
 import { PageTitle } from '../../core/page-title';
 import { Confirm, Question } from '../../ui/confirm';
@@ -88,6 +88,7 @@ export class RolloutPage {
     const rollout = this.it();
     return !!rollout && goesBack(rollout);
   });
+  protected readonly early = computed(() => Date.parse(this.it()?.starts_at ?? '') > now());
   protected readonly limit = computed(() => {
     const plan = this.it()?.plan as Plan | undefined;
     return plan && !plan.advance ? (plan.max_failure ?? null) : null;
