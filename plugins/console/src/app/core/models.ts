@@ -235,8 +235,6 @@ export interface Policy {
   problems: PolicyProblem[];
   /** Running rollouts that go by it. */
   rollouts?: number;
-  /** The source of its tests; only of one policy. */
-  tests?: string | null;
 }
 
 export interface Revision {

@@ -1,6 +1,16 @@
-import { ChangeDetectionStrategy, Component, computed, inject, linkedSignal, resource, signal } from '@angular/core';
+import {
+  ChangeDetectionStrategy,
+  Component,
+  computed,
+  ElementRef,
+  inject,
+  linkedSignal,
+  resource,
+  signal,
+  viewChild,
+} from '@angular/core';
 import { MatButtonModule } from '@angular/material/button';
-import { MAT_DIALOG_DATA, MatDialogModule } from '@angular/material/dialog';
+import { MAT_DIALOG_DATA, MatDialogModule, MatDialogRef } from '@angular/material/dialog';
 import { Problem } from '../../ui/notice';
 import { Time } from '../../ui/time';
 import { PolicyDocument } from './document';
@@ -24,6 +34,8 @@ export class ConflictDialog {
   protected readonly base = this.policy.base()?.source ?? '';
   protected readonly mine = this.policy.text();
   protected readonly merging = signal(false);
+  private readonly ref = inject(MatDialogRef);
+  private readonly title = viewChild.required<ElementRef<HTMLElement>>('title');
   private readonly setup = resource({ loader: () => import('./editor/setup') });
   protected readonly failed = this.setup.error;
   protected readonly merged = computed(() => {
@@ -31,4 +43,11 @@ export class ConflictDialog {
     return setup ? setup.merge(this.base, this.mine, this.theirs.source) : null;
   });
   protected readonly text = linkedSignal(() => this.merged()?.text ?? '');
+
+  /** What is written while merging does not go with a key that is pressed too much. */
+  protected merge(on: boolean): void {
+    this.merging.set(on);
+    this.ref.disableClose = on;
+    setTimeout(() => this.title().nativeElement.focus()); // the button that was pressed is gone
+  }
 }

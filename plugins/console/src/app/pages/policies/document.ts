@@ -121,8 +121,6 @@ export class PolicyDocument {
     if (policy.revision === base?.revision) {
       this.base.set({ ...policy, source: base.source });
       this.newer.set(null);
-    } else if (policy.revision === this.newer()?.revision) {
-      return;
     } else if (this.dirty()) {
       this.newer.set(policy);
     } else {
@@ -232,7 +230,9 @@ export class PolicyDocument {
 
   discard(): void {
     this.putAside();
-    this.text.set(this.base()?.source ?? MINIMAL);
+    const now = this.inForce();
+    if (now) this.adopt(now);
+    else this.text.set(MINIMAL);
   }
 
   takeTheirs(theirs: Policy): void {

@@ -3,6 +3,7 @@ import {
   Component,
   computed,
   effect,
+  ElementRef,
   inject,
   input,
   signal,
@@ -76,6 +77,7 @@ export class PolicyPage {
   private readonly toast = inject(Toast);
   protected readonly policy = inject(PolicyDocument);
   private readonly editor = viewChild(CodeEditor);
+  private readonly heading = viewChild<ElementRef<HTMLElement>>('heading');
 
   readonly name = input.required<string>();
   /** Of a policy that is yet to be made: the one it starts from, '' for none. */
@@ -146,15 +148,21 @@ export class PolicyPage {
     if (index !== this.tabIndex()) this.query({ tab: this.tabs()[index] });
   }
 
-  protected closeOther(): void {
-    this.query({ compare: null, revision: null, line: null }, false);
+  protected async closeOther(): Promise<void> {
+    await this.query({ compare: null, revision: null, line: null }, false);
+    this.land();
+  }
+
+  /** Where the focus goes when what had it is gone. */
+  protected land(): void {
+    setTimeout(() => this.heading()?.nativeElement.focus({ preventScroll: true }));
   }
 
   /** Writes on from another revision's text. */
   protected async take(one: Revision): Promise<void> {
     if (this.policy.dirty()) this.policy.discard();
     this.policy.text.set(one.source);
-    await this.query({ compare: null, revision: null, line: null }, false);
+    await this.closeOther();
   }
 
   protected async goTo(line: number, column?: number | null): Promise<void> {
@@ -186,6 +194,7 @@ export class PolicyPage {
     if (done !== 'activated') return;
     this.toast.show(`Revision ${short(policy.base()!.revision)} is in force.`);
     if (made) await this.query({ from: null });
+    this.land();
   }
 
   /** Two texts where one is wanted. */
@@ -220,6 +229,7 @@ export class PolicyPage {
 
   protected discard(): void {
     this.policy.discard();
+    this.land();
     this.toast.show('Your changes are put aside. They can be brought back.');
   }
 

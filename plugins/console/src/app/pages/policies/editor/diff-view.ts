@@ -35,7 +35,7 @@ import { Loading, Problem } from '../../../ui/notice';
         </button>
       }
     </div>
-    <div #frame class="frame" [hidden]="same()"></div>`,
+    <div #frame class="frame" [hidden]="same() && !takeBack()"></div>`,
   styleUrl: './editor.scss',
   host: { class: 'diff' },
 })

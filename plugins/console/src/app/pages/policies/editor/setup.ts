@@ -136,6 +136,7 @@ export function replaceText(view: EditorView, text: string): void {
   let end = 0;
   while (end < Math.min(now.length, text.length) - from && now.at(-1 - end) === text.at(-1 - end)) end++;
   view.dispatch({ changes: { from, to: now.length - end, insert: text.slice(from, text.length - end) } });
+  view.scrollDOM.scrollLeft = 0;
 }
 
 /** Where the server's problems are in the text: the word at a column, else the line. */
@@ -186,7 +187,11 @@ export interface DiffOptions {
 }
 
 export function createDiff(options: DiffOptions): EditorView {
-  const button = (text: string, action: (event: MouseEvent) => void) => {
+  const button = (text: string, take: (event: MouseEvent) => void) => {
+    const action = (event: MouseEvent) => {
+      take(event);
+      view.focus(); // the button is gone with its change
+    };
     const element = document.createElement('button');
     element.type = 'button';
     element.className = 'cm-take';
@@ -196,7 +201,7 @@ export function createDiff(options: DiffOptions): EditorView {
     element.onclick = (event) => event.detail === 0 && action(event);
     return element;
   };
-  return new EditorView({
+  const view: EditorView = new EditorView({
     parent: options.parent,
     state: EditorState.create({
       doc: options.after,
@@ -230,4 +235,5 @@ export function createDiff(options: DiffOptions): EditorView {
       ],
     }),
   });
+  return view;
 }

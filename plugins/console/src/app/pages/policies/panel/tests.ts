@@ -30,9 +30,9 @@ export class Tests {
   protected readonly busy = signal(false);
   protected readonly error = signal<ApiError | null>(null);
   protected readonly result = signal<{ run: TestRun; source: string } | null>(null);
-  protected readonly open = signal(false); // the file of the tests
+  protected readonly source = signal('');
+  protected readonly open = signal(false); // that source
   protected readonly stale = computed(() => this.result()?.source !== this.policy.shown());
-  protected readonly source = computed(() => this.policy.base()?.tests ?? '');
   protected readonly file = computed(() => `scripts/policies/${this.policy.name()}_test.lua`);
   /** Those that failed first. */
   protected readonly tests = computed(() =>
@@ -48,7 +48,15 @@ export class Tests {
       const result = this.result();
       this.missed.emit(result && !this.stale() ? result.run.coverage.missed : []);
     });
+    this.api.get<{ tests: string | null }>(this.path()).then(
+      ({ tests }) => this.source.set(tests ?? ''),
+      () => {}, // to look at only
+    );
     if (!this.policy.errors()) this.run();
+  }
+
+  private path(): string {
+    return `/policies/${encodeURIComponent(this.policy.name())}/test`;
   }
 
   protected async run(): Promise<void> {
@@ -56,8 +64,7 @@ export class Tests {
     this.busy.set(true);
     this.error.set(null);
     try {
-      const path = `/policies/${encodeURIComponent(this.policy.name())}/test`;
-      this.result.set({ run: await this.api.post<TestRun>(path, { source }), source });
+      this.result.set({ run: await this.api.post<TestRun>(this.path(), { source }), source });
     } catch (error) {
       this.error.set(ApiError.of(error));
     } finally {
