@@ -54,7 +54,7 @@ export class Person {
     await this.page.getByLabel('Email').fill(email);
     await this.page.getByLabel('Password').fill(PASSWORD);
     await this.page.getByRole('button', { name: 'Log in' }).click();
-    await this.page.getByRole('navigation', { name: 'Main' }).waitFor({ state: 'attached' });
+    await this.page.locator('#navigation').waitFor({ state: 'attached' }); // hidden on a phone
   }
 
   /** To a page of the console without loading it anew. */
@@ -66,10 +66,12 @@ export class Person {
     await this.settled();
   }
 
-  /** Nothing is loading any more. */
+  /** Nothing that can be seen is loading any more. */
   async settled() {
-    await this.page.waitForLoadState('networkidle');
-    await this.page.locator('otad-loading').first().waitFor({ state: 'detached' });
+    await this.page.locator('h1').first().waitFor();
+    await this.page.waitForFunction(() =>
+      [...document.querySelectorAll('otad-loading')].every((one) => one.getBoundingClientRect().top > innerHeight),
+    );
   }
 
   /** What axe finds against WCAG 2.2 AA, in words; [] for nothing. */
