@@ -16,7 +16,7 @@ create table telemetry_ranges (
 
 -- The first id of the range that a device belongs to.
 create function telemetry_range(device int) returns int language sql immutable parallel safe as $$
-  select device - device % 200
+  select device - device % 100
 $$;
 
 -- Hours that got rows 2 minutes after their end or later, when they may have been rolled up already: a queue, so that

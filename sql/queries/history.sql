@@ -61,40 +61,40 @@ order by name limit 1000;
 with recursive found (first_id) as (
   select telemetry_range(min(id)) from devices
   union all
-  select (select telemetry_range(min(id)) from devices where id >= first_id + 200) from found where first_id is not null
+  select (select telemetry_range(min(id)) from devices where id >= first_id + 100) from found where first_id is not null
 )
 insert into telemetry_ranges (first_id, until)
 select first_id, greatest(
-         (select date_trunc('hour', min(created_at)) from devices where id >= first_id and id < first_id + 200),
+         (select date_trunc('hour', min(created_at)) from devices where id >= first_id and id < first_id + 100),
          (select min(right(c.relname, 8))::date from pg_inherits i join pg_class c on c.oid = i.inhrelid
           where i.inhparent = 'telemetry'::regclass))
 from found where first_id is not null and first_id not in (select first_id from telemetry_ranges)
 on conflict do nothing;
 
 -- name: telemetry_roll
--- Rolls up the next hours of a range of devices that is due, six at most, and does hours anew that got rows late, of six
--- in a row at most. No row: nothing is due, or others have it in hand. $1: seconds that a row of `telemetry` may cover
+-- Rolls up the next hours of a range of devices that is due, and does hours anew that got rows late. No row: nothing is
+-- due, or others have it in hand. $1: seconds that a row of `telemetry` may cover  $2: how many hours at once
 -- An hour is due 5 minutes and a row's length after it ended (rows that are written 2 minutes after it stand in
 -- telemetry_late), and then at a time of the range's own, so that ranges are spread evenly over the hour: multiples of
 -- the golden ratio. A range that is ahead of the clock, which was set back, is taken back.
 with job as (
   select first_id, late, case when until > now() then closed else until end as since,
-         case when until > now() then closed else greatest(until, least(until + interval '6 hours', closed)) end as upto
+         case when until > now() then closed else greatest(until, least(until + $2::int * interval '1 hour', closed)) end as upto
   from telemetry_ranges r
   cross join lateral (select date_trunc('hour', now() - ($1::float8 + 300) * interval '1 second'
-    - (first_id / 200 * 0.6180339887 % 1)::float8 * interval '50 minutes') as closed) clock
+    - (first_id / 100 * 0.6180339887 % 1)::float8 * interval '50 minutes') as closed) clock
   cross join lateral (select min(l.at) as late from telemetry_late l
-    where l.device_id >= r.first_id and l.device_id < r.first_id + 200 and l.at < r.until) queue
+    where l.device_id >= r.first_id and l.device_id < r.first_id + 100 and l.at < r.until) queue
   where until < closed or until > now() or late is not null
-  order by until limit 1 for update of r skip locked
+  order by random() limit 1 for update of r skip locked -- any: one that fails stops no other
 ), late as ( -- locked: what others have done meanwhile is gone, and is not done by what is seen here, which is older
-  select l.id, l.device_id, l.at from telemetry_late l join job on l.device_id >= first_id and l.device_id < first_id + 200
-  where l.at < upto and (l.at >= since or l.at < job.late + interval '6 hours')
+  select l.id, l.device_id, l.at from telemetry_late l join job on l.device_id >= first_id and l.device_id < first_id + 100
+  where l.at < upto and (l.at >= since or l.at < job.late + $2::int * interval '1 hour')
   for update of l
 ), done as (
   delete from telemetry_late l using late where l.id = late.id
 ), spans as (
-  select d.id as device_id, since, upto from devices d join job on d.id >= first_id and d.id < first_id + 200
+  select d.id as device_id, since, upto from devices d join job on d.id >= first_id and d.id < first_id + 100
   where since < upto
   union all
   select distinct device_id, at, at + interval '1 hour' from late join job on at < since

@@ -8,7 +8,8 @@ with start as (
          coalesce($3::int, 0) as source, coalesce($4::bigint, 0) as id
 )
 select t.at, (extract(epoch from t.at) * 1000000)::bigint as us, t.source, t.id, t.kind, t.data, t.nth
-from ((select d.created_at as at, 1 as source, d.id::bigint as id, 'registered' as kind, '{}'::jsonb as data, null::smallint as nth
+from ((select d.created_at as at, 1 as source, d.id::bigint as id, 'registered' as kind, '{}'::jsonb as data,
+              null::smallint as nth
        from devices d, start s
        where d.id = $1::int and (d.created_at, 1, d.id) < (s.at, s.source, s.id))
       union all

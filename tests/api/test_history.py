@@ -13,7 +13,7 @@ from instances import Instance
 from system import PSQL
 
 HOUR, DAY = 3600, 86400
-RANGE = 200  # ids (telemetry_range)
+RANGE = 100  # ids (telemetry_range)
 
 
 @pytest.fixture(scope="module")
@@ -246,14 +246,28 @@ def in_other_ranges(system, account, count):
     first = 20_000_000
     ids = [first + RANGE * i + 1 for i in range(count)]
     system.psql(f"insert into devices (id, user_id, device_code, created_at) select id, {account.id}, 'far-' || id, "
-                f"now() - interval '3 days' from unnest(array{ids}) id on conflict do nothing")
+                f"now() - interval '3 days' from unnest(array{ids}) id on conflict do nothing; "
+                f"insert into telemetry_ranges select telemetry_range(id), date_trunc('hour', now()) from unnest(array{ids}) id "
+                f"on conflict do nothing")
     return ids
+
+
+def test_a_range_that_fails_stops_no_other(system, account):
+    ids = in_other_ranges(system, account, 8)
+    now = this_hour()
+    bad = f"telemetry where device_id = {ids[3]} and at = to_timestamp({now - 5 * HOUR})"
+    system.psql(f"insert into telemetry (device_id, at, fields) select id, to_timestamp({now - 5 * HOUR}), case when id = {ids[3]} "
+                f"then '{{\"x\": [\"no\", 1, 1, 1]}}' else '{{\"x\": [1, 1, 1, 1]}}' end::jsonb from unnest(array{ids}) id")
+    try:
+        wait_for(lambda: len(hours(system, ids).splitlines()) == 7, 60)
+        assert hours(system, [ids[3]]) == ""
+    finally:
+        system.psql(f"delete from {bad}")
+    wait_for(lambda: rolled(system, ids), 60)
 
 
 def test_a_range_that_another_instance_has_in_hand_is_left_to_it(system, account):
     mine, other = in_other_ranges(system, account, 2)
-    system.psql("insert into telemetry_ranges select telemetry_range(id), date_trunc('hour', now()) from unnest("
-                f"array[{mine}, {other}]) id on conflict do nothing")
     now = this_hour()
     fill(system, [mine, other], now - 10 * HOUR, now - 3 * HOUR)  # late, all of it
     wait_for(lambda: rolled(system, [mine, other]), 60)

@@ -9,6 +9,7 @@ from test_devices import pages
 from test_firmware import stored
 from test_updates import newest, reaches, report, started
 
+NONE = 2_000_000_000  # and above: rollouts that are none of other tests on this system
 MOST = 30  # events an hour, of the device itself and of its updates
 
 
@@ -144,13 +145,13 @@ def test_what_runs_already_is_told_once(operator, online):
 def test_decisions_about_the_device(otad, operator, device, make_device):
     other = make_device()
     otad.psql(f"""insert into decisions (rollout_id, device_id, verdict, reason, policy, revision, line, inputs) values
-        (7, {device.id}, 'hold', 'battery below 30 %', 'canary', 'abc', 3, '{{"device": {{}}}}'),
-        (7, {device.id}, 'offer', null, 'canary', 'abc', null, null), (7, {other.id}, 'offer', null, 'canary', 'abc', 3, null),
-        (7, null, 'advance', null, 'canary', 'abc', 3, null)""")
-    assert texts(operator, device) == ["registered", "rollout 7: hold (battery below 30 %)", "rollout 7: offer"]
+        ({NONE}, {device.id}, 'hold', 'battery below 30 %', 'canary', 'abc', 3, '{{"device": {{}}}}'),
+        ({NONE}, {device.id}, 'offer', null, 'canary', 'abc', null, null), ({NONE}, {other.id}, 'offer', null, 'canary', 'abc', 3, null),
+        ({NONE}, null, 'advance', null, 'canary', 'abc', 3, null)""")
+    assert texts(operator, device) == ["registered", f"rollout {NONE}: hold (battery below 30 %)", f"rollout {NONE}: offer"]
     data = timeline(operator, device)[1]["data"]
     assert isinstance(data.pop("decision_id"), int)
-    assert data == {"rollout_id": 7, "verdict": "hold", "reason": "battery below 30 %", "policy": "canary", "revision": "abc",
+    assert data == {"rollout_id": NONE, "verdict": "hold", "reason": "battery below 30 %", "policy": "canary", "revision": "abc",
                     "line": 3}
 
 
@@ -160,7 +161,7 @@ def test_pages_are_whole_where_times_are_equal(otad, operator, device):
         insert into updates (device_id, version, state, created_at, updated_at)
           select {device.id}, 'u' || i, 'failed', now() - i % 3 * interval '1 microsecond', now() from generate_series(1, 7) i;
         insert into decisions (at, rollout_id, device_id, verdict, policy)
-          select now() - i % 3 * interval '1 microsecond', i, {device.id}, 'hold', 'p' from generate_series(1, 8) i;
+          select now() - i % 3 * interval '1 microsecond', {NONE} + i, {device.id}, 'hold', 'p' from generate_series(1, 8) i;
         insert into device_events (device_id, at, kind, data, nth)
           select {device.id}, now() - i % 3 * interval '1 microsecond', 'restart', jsonb_build_object('reset_reason', 'r' || i), 1
           from generate_series(1, 9) i;
@@ -174,10 +175,10 @@ def test_pages_are_whole_where_times_are_equal(otad, operator, device):
 
 def test_what_comes_between_pages_shifts_none(otad, operator, device):
     otad.psql(f"insert into decisions (rollout_id, device_id, verdict, policy) "
-              f"select i, {device.id}, 'hold', 'p' from generate_series(1, 5) i")
+              f"select {NONE} + i, {device.id}, 'hold', 'p' from generate_series(1, 5) i")
     whole, path = timeline(operator, device), f"/devices/{device.id}/timeline"
     first = operator.client.get(path, params={"limit": 2}).json()
-    otad.psql(f"insert into decisions (rollout_id, device_id, verdict, policy) values (99, {device.id}, 'offer', 'p')")
+    otad.psql(f"insert into decisions (rollout_id, device_id, verdict, policy) values ({NONE}, {device.id}, 'offer', 'p')")
     rest = operator.client.get(path, params={"cursor": first["next"]}).json()
     assert first["items"] + rest["items"] == whole and rest["next"] is None
 
