@@ -102,6 +102,9 @@ end
 -- Does the next part of a claimed job. Returns the updates to be told of.
 local function do_part(tx, row)
   local problems = row.problems
+  if row.account then
+    tx.one("actor", { user = row.account, via = "http", address = row.address, request_id = row.request_id })
+  end
   local problem = counter(problems)
   if not row.account then
     problem("the account that asked for this was deleted", row.total - row.done)

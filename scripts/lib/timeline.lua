@@ -31,6 +31,22 @@ function SAY.decision(data)
   return ("rollout %d: %s%s"):format(data.rollout_id, data.verdict, data.reason and " (" .. data.reason .. ")" or "")
 end
 
+local PERSON = {
+  ["device.delete"] = "deleted the device",
+  ["device.credentials"] = "gave it new credentials",
+}
+
+function SAY.person(data)
+  local what = PERSON[data.action]
+  if data.action == "device.change" then
+    local names = {}
+    for name in pairs(data.after or {}) do names[#names + 1] = name == "user_id" and "owner" or name:gsub("_", " ") end
+    table.sort(names)
+    what = "changed " .. table.concat(names, ", ")
+  end
+  return ("%s %s"):format(data.user or "somebody", what or data.action)
+end
+
 -- The words for an event; its kind itself where there are none. nth: its number in the hour, of those that are bounded.
 function timeline.text(kind, data, nth)
   local say = SAY[kind]

@@ -33,6 +33,13 @@ return {
     says("rollout 3: offer", "decision", { rollout_id = 3, verdict = "offer" })
   end,
 
+  what_people_did = function()
+    says("ada@example.org changed chip, tags", "person",
+      { user = "ada@example.org", action = "device.change", before = { chip = "esp32" }, after = { tags = {}, chip = "esp32s3" } })
+    says("ada@example.org gave it new credentials", "person", { user = "ada@example.org", action = "device.credentials" })
+    says("somebody changed owner", "person", { action = "device.change", after = { user_id = 7 } })
+  end,
+
   percent_signs_are_text = function()
     says("runs %d (was %s)", "firmware", { version = "%d", was = "%s" })
   end,

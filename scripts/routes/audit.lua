@@ -6,7 +6,7 @@ local when = require "lib.when"
 local ENTRY = json.record("id", "at", "user", "via", "address", "request_id", "action", "target", "before", "after")
 local TARGET = json.record("kind", "id", "name")
 
-local KINDS = { "device", "firmware", "policy", "rollout", "scripts", "user" }
+local KINDS = { "device", "firmware", "job", "policy", "rollout", "scripts", "user" }
 
 local function shown(row)
   return ENTRY {

@@ -90,3 +90,7 @@ create table jobs (
 ) with (fillfactor = 50);
 create index jobs_running on jobs (updated_at) where state = 'running';
 create index jobs_account on jobs (created_by, id);
+
+-- In the audit log: the order as a whole, and (by the setting otad.actor of each part) what became of each device.
+create trigger audit_created after insert on jobs for each row when (current_setting('otad.actor', true) <> '')
+  execute function audit_row('job.create', 'job', 'id', 'action', 'action arguments filter total');

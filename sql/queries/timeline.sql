@@ -34,5 +34,15 @@ from ((select d.created_at as at, 1 as source, d.id::bigint as id, 'registered' 
        from device_events e
        where e.device_id = $1::int and e.at <= (select at from start)
          and (e.at, 4, e.id) < (select at, source, id from start)
+       order by e.at desc, e.id desc limit $5::int)
+      union all
+      -- That it was registered, and what updates it had, is told above.
+      (select e.at, 5, e.id, 'person', jsonb_strip_nulls(jsonb_build_object(
+         'audit_id', e.id, 'user', e.email, 'user_id', e.user_id, 'via', e.via, 'action', e.action,
+         'before', e.before, 'after', e.after)), null
+       from audit e
+       where e.target_id = $1::int::text and e.kind = 'device'
+         and e.action not in ('device.create', 'update.create', 'update.cancel') and e.at <= (select at from start)
+         and (e.at, 5, e.id) < (select at, source, id from start)
        order by e.at desc, e.id desc limit $5::int)) t
 order by t.at desc, t.source desc, t.id desc limit $5::int;

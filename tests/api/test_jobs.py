@@ -454,3 +454,14 @@ def test_updates_by_a_killed_server_are_made_once(own):
     every = f"from updates u join devices d on d.id = u.device_id where d.user_id = {operator.id}"
     assert own.psql(f"select count(*), count(distinct u.device_id) {every}") == "1200|1200"
     wait_for(lambda: own.psql(f"select count(*) {every} and u.state = 'offered'") == "1200", 60)
+
+
+def test_the_audit_log_knows_who_ordered_it(operator, user, devices):
+    job = done(user, {"device_ids": ids(devices)}, "tag", set={"audited": "yes"})
+    entry = operator.client.get(f"/audit?kind=job&id={job['id']}").json()["items"][0]
+    assert entry["action"] == "job.create" and entry["user"]["id"] == user.id
+    assert entry["after"]["arguments"]["set"] == {"audited": "yes"}
+    for device in devices:
+        entry = operator.client.get(f"/audit?kind=device&id={device['id']}").json()["items"][0]
+        assert entry["action"] == "device.change" and entry["user"]["id"] == user.id and entry["address"]
+        assert entry["after"]["tags"]["audited"] == "yes"

@@ -234,3 +234,11 @@ def test_a_day_without_a_table_stops_no_device(otad, device):
         do $$ begin execute 'drop table device_events_' || to_char(current_date, 'YYYYMMDD'); end $$;
         update devices set status = 'online', firmware_version = '9' where id = {device.id};
         rollback""")
+
+
+def test_what_people_did_with_it(operator, device):
+    operator.client.patch(f"/devices/{device.id}", json={"name": "Hall", "tags": {"site": "north"}})
+    operator.client.post(f"/devices/{device.id}/credentials")
+    told = [(e["text"], e["data"]) for e in timeline(operator, device) if e["kind"] == "person"]
+    assert [text for text, _ in told] == [f"{operator.email} gave it new credentials", f"{operator.email} changed name, tags"]
+    assert told[1][1]["after"] == {"name": "Hall", "tags": {"site": "north"}} and told[1][1]["user_id"] == operator.id
