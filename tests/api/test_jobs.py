@@ -457,7 +457,7 @@ def test_updates_by_a_killed_server_are_made_once(own):
 
 
 def test_the_audit_log_knows_who_ordered_it(operator, user, devices):
-    job = done(user, {"device_ids": ids(devices)}, "tag", set={"audited": "yes"})
+    job = done(user, ids(devices), "tag", set={"audited": "yes"})
     entry = operator.client.get(f"/audit?kind=job&id={job['id']}").json()["items"][0]
     assert entry["action"] == "job.create" and entry["user"]["id"] == user.id
     assert entry["after"]["arguments"]["set"] == {"audited": "yes"}

@@ -24,10 +24,11 @@ export const ACTIONS: Record<string, string> = {
   'user.delete': 'deleted the account',
   'session.login': 'logged in',
   'session.logout': 'logged out',
+  'job.create': 'ordered, of many devices at once:',
   'script.reload': 'loaded the scripts anew',
 };
 
-export const KINDS = ['device', 'update', 'firmware', 'rollout', 'policy', 'user', 'session'];
+export const KINDS = ['device', 'firmware', 'rollout', 'policy', 'job', 'user', 'scripts'];
 
 export interface Change {
   field: string;
