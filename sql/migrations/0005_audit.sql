@@ -198,9 +198,3 @@ end $$;
 -- Sessions are forgotten, the last login is not.
 alter table users add column last_login timestamptz;
 update users set last_login = (select max(created_at) from sessions where user_id = users.id);
-
--- A new role ends the sessions whichever it is: their tokens tell the old one.
-drop trigger users_changed on users;
-create trigger users_changed after update of password, role on users for each row
-  when (old.password <> new.password or old.role <> new.role)
-  execute function end_sessions();

@@ -95,6 +95,9 @@ export class Session {
   private take(tokens: Tokens): string {
     this.access = { token: tokens.access_token, until: Date.now() + tokens.expires_in * 1000 };
     this.refreshToken = tokens.refresh_token ?? null;
+    // A role that was given meanwhile comes with the token; one that was taken has ended the session.
+    const { role } = JSON.parse(atob(this.access.token.split('.')[1].replaceAll('-', '+').replaceAll('_', '/')));
+    this.account.update((user) => (user && user.role !== role ? { ...user, role } : user));
     return this.access.token;
   }
 
