@@ -17,8 +17,8 @@ local function list(req)
   return page.answer(req, "users", rows, page.by_id, shown)
 end
 
--- Runs change(tx, row) on the account, with what it has; its sessions are over then. left: the role that it is to have, or
--- nil where it is to be gone. One at a time, so that of the last two operators one stays.
+-- Runs change(tx, row) on the account, with what it has; unless it has become operator, its sessions are over then. left: the
+-- role that it is to have, or nil where it is to be gone. One at a time, so that of the last two operators one stays.
 local function change_user(req, left, change)
   local user = db.transaction(function(tx)
     tx.one("users_lock")
@@ -29,7 +29,8 @@ local function change_user(req, left, change)
       fail(409, "This is the last operator: make another one first.")
     end
     row.devices, row.sids = holdings.devices, holdings.sids
-    if row.role == left then row.sids = {} else change(tx, row) end
+    if row.role ~= left then change(tx, row) end
+    if row.role == left or left == "operator" then row.sids = {} end
     row.role = left
     return row
   end)
