@@ -12,6 +12,7 @@ import { PagedList } from '../../core/paged-list';
 import { More } from '../../ui/more';
 import { Empty, Loading } from '../../ui/notice';
 import { PageHeader } from '../../ui/page-header';
+import { Time } from '../../ui/time';
 import { ACTIONS, changesOf, KINDS, linkOf } from './entry';
 
 /** Who did what, when and from where, and what it was before and after. */
@@ -27,6 +28,7 @@ import { ACTIONS, changesOf, KINDS, linkOf } from './entry';
     More,
     PageHeader,
     RouterLink,
+    Time,
   ],
   templateUrl: './audit.html',
   styleUrl: './audit.scss',
