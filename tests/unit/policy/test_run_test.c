@@ -158,12 +158,12 @@ static void test_bounds(void **state)
 /* A test that loads policies without end fails, and those after it can load theirs. */
 static void test_many_policies(void **state)
 {
-    char *json =
-        run(*state, watched,
-            "local big = 'local s = (\"x\"):rep(500000) return { admit = function() return s end }'\n"
-            "return { a = function() while true do policy { source = big } end end,\n"
-            "b = function() equal(policy 'test'.admit {}, 'offer') end }",
-            SIZE_MAX);
+    char *json = run(*state, watched,
+                     "local big = 'local s = (\"x\"):rep(500000) s = s .. s .. s .. s return { admit = "
+                     "function() return s end }'\n"
+                     "return { a = function() while true do policy { source = big } end end,\n"
+                     "b = function() equal(policy 'test'.admit {}, 'offer') end }",
+                     SIZE_MAX);
     assert_non_null(strstr(json, "\"passed\":1,\"failed\":1"));
     assert_non_null(strstr(json, "hold more than 128 MiB\",\"line\":2"));
     free(json);
