@@ -89,7 +89,7 @@ begin
      and new.telemetry ->> 'reset_reason' is not null
      and (jsonb_typeof(new.telemetry -> 'uptime') is distinct from 'number'
           or new.telemetry -> 'uptime' = old.telemetry -> 'uptime'
-          or new.last_seen - (new.telemetry ->> 'uptime')::float8 * interval '1 second' > old.last_seen) then
+          or (new.telemetry ->> 'uptime')::float8 < extract(epoch from new.last_seen - old.last_seen)) then
     perform keep_event(new.id, 'restart', jsonb_build_object('reset_reason', left(new.telemetry ->> 'reset_reason', 100)));
   end if;
   if old.status = 'offline' and new.status = 'online' then
