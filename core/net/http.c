@@ -7,6 +7,7 @@
 #include "net/http_private.h"
 #include <arpa/inet.h>
 #include <endian.h>
+#include <poll.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -252,6 +253,15 @@ const char *http_address(struct http_request *request)
 bool http_secure(const struct http_request *request)
 {
     return request->req != NULL && request->req->scheme == &H2O_URL_SCHEME_HTTPS;
+}
+
+bool http_gone(const struct http_request *request)
+{
+    if (request->req == NULL || request->req->version >= 0x200)
+        return request->req == NULL;
+    h2o_socket_t *sock = request->req->conn->callbacks->get_socket(request->req->conn);
+    struct pollfd said = {.fd = h2o_socket_get_fd(sock), .events = POLLRDHUP};
+    return poll(&said, 1, 0) > 0;
 }
 
 const char *http_id(const struct http_request *request)

@@ -45,6 +45,9 @@ h2o_iovec_t http_header(const struct http_request *request, const char *lower_ca
  * empty when it was gone before anybody asked. */
 const char *http_address(struct http_request *request);
 bool http_secure(const struct http_request *request);
+/* Whether its client is: an answer would go nowhere. Of HTTP/1 libh2o learns that only when it answers. One
+ * that has only said that it sends nothing more counts as gone, too. */
+bool http_gone(const struct http_request *request);
 const char *http_id(const struct http_request *request); /* X-Request-Id */
 
 /* What it counts as in metrics; the texts live as long as the process (interned by the caller). */

@@ -143,6 +143,8 @@ static enum end read_more(struct host *host, int64_t until)
             return OVERRAN;
         if (host_clock(CLOCK_MONOTONIC) > until || host->closed)
             return LATE;
+        if (host_is_unwanted(host))
+            return UNWANTED;
     }
 }
 

@@ -9,6 +9,7 @@
 #include "base/buffer.h"
 #include "policy/check.h"
 #include "policy/policy.h"
+#include <stdatomic.h>
 
 enum { HOST_SLOTS = 16, HOST_FD = 3 }; /* policies kept loaded; the socket's descriptor over there */
 
@@ -48,6 +49,10 @@ bool host_replay(struct host *host, const struct policy_source *source, const st
  * failed, and the others run in a new one; some 20 s in all. False: the answer has problems. */
 bool host_test(struct host *host, const struct policy_source *source, const struct policy_text *tests,
                struct buffer *json);
+
+/* Of a host that one thread alone uses: its simulations, replays and tests end as soon as *unwanted, until
+ * this is called with NULL. */
+void host_heed(struct host *host, const atomic_bool *unwanted);
 
 struct host_counts {
     uint64_t started, overran,

@@ -27,6 +27,7 @@ struct host {
     size_t taken; /* of `in`: the frame handed out last */
     int most_busy;
     atomic_bool closed;
+    const atomic_bool *unwanted; /* NULL: somebody waits for the work, whatever happens */
     struct slot slots[HOST_SLOTS];
     size_t next_slot;
     uint64_t test; /* that began last */
@@ -34,13 +35,18 @@ struct host {
 };
 
 /* How waiting for a frame ended. */
-enum end { ANSWERED, OVERRAN, CRASHED, LATE };
+enum end { ANSWERED, OVERRAN, CRASHED, LATE, UNWANTED };
 
 bool host_start(struct host *host); /* unless it runs */
 bool host_send(struct host *host, const struct buffer *frames);
 /* The next frame that answers the request; it stays until the next call. `until`: ms of CLOCK_MONOTONIC. */
 enum end host_next(struct host *host, enum frame_kind wanted, int64_t until, struct frame_reader *fields);
 void host_count_end(struct host *host, enum end end); /* of the process, which is gone then */
+
+static inline bool host_is_unwanted(const struct host *host)
+{
+    return host->unwanted != NULL && atomic_load(host->unwanted);
+}
 
 static inline int64_t host_clock(clockid_t clock)
 {

@@ -13,7 +13,13 @@ enum {
 
 #define NO_TEST UINT64_MAX
 
-static const char late[] = "the server stops, or the machine is too busy";
+static const char late[] = "the server stops, or the machine is too busy",
+                  gone[] = "nobody waits for it any more";
+
+void host_heed(struct host *host, const atomic_bool *unwanted)
+{
+    host->unwanted = unwanted;
+}
 
 static void put_texts(struct buffer *request, const struct policy_text *texts, size_t count)
 {
@@ -28,6 +34,8 @@ static enum end attempt(struct host *host, const struct buffer *request, int mos
 {
     enum end end = CRASHED;
     bool idled = host->pid != 0;
+    if (host_is_unwanted(host))
+        return UNWANTED;
     for (int i = 0; i < (idled ? 2 : 1) && end == CRASHED; i++) { /* one that idled may be gone */
         struct frame_reader fields;
         int64_t until = host_clock(CLOCK_MONOTONIC) + MOST_WAIT;
@@ -71,6 +79,7 @@ static bool work(struct host *host, struct buffer *request, struct buffer *json)
         [OVERRAN] = "a call of the policy ran longer than 10 ms, or all of them together longer than 20 s",
         [CRASHED] = "the process that ran the policy ended, probably for want of memory",
         [LATE] = late,
+        [UNWANTED] = gone,
     };
     size_t begin = json->len;
     if (is_too_large(request, json)) {
@@ -134,6 +143,7 @@ bool host_test(struct host *host, const struct policy_source *source, const stru
         [OVERRAN] = "the tests ran too long",
         [CRASHED] = "the process that ran the tests ended, probably for want of memory",
         [LATE] = late,
+        [UNWANTED] = gone,
     };
     struct test_run run = {.source = source, .tests = tests};
     struct buffer frame = {0};
@@ -147,7 +157,7 @@ bool host_test(struct host *host, const struct policy_source *source, const stru
         if (is_too_large(&frame, json))
             break;
         end = attempt(host, &frame, MOST_TEST, json);
-        if (end == ANSWERED || end == LATE || host->test == NO_TEST ||
+        if (end == ANSWERED || end == LATE || end == UNWANTED || host->test == NO_TEST ||
             run.left_out_count == TEST_RUN_LEFT_OUT || host_clock(CLOCK_MONOTONIC) > until)
             break;
         run.left_out[run.left_out_count++] = host->test;

@@ -9,8 +9,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { LOOK_EVERY = 250 }; /* ms between looks whether somebody waits for the answer */
+
 struct question {
     struct work work;
+    struct timers *timers;
+    struct timer look;
+    atomic_bool unwanted;
     struct host *host;
     struct shelf shelf; /* of the bundle that the coroutine holds */
     struct policy_source source, other;
@@ -23,6 +28,7 @@ struct question {
 static void drop(struct work *work)
 {
     struct question *question = (struct question *)work;
+    timer_cancel(question->timers, &question->look);
     shelf_free(&question->shelf);
     buffer_free(&question->answer);
     for (size_t i = 0; i < question->count; i++)
@@ -35,25 +41,41 @@ static void drop(struct work *work)
     free(question);
 }
 
+/* What was asked by a person who has gone, or has asked something else since, is in the way of others. */
+static void look(struct timer *timer)
+{
+    struct question *question = H2O_STRUCT_FROM_MEMBER(struct question, look, timer);
+    if (http_gone(question->work.coroutine->request))
+        atomic_store(&question->unwanted, true);
+    else
+        timer_set(question->timers, timer, LOOK_EVERY);
+}
+
 static void run_simulate(struct work *work)
 {
     struct question *question = (struct question *)work;
+    host_heed(question->host, &question->unwanted);
     host_simulate(question->host, &question->source, question->request, question->texts, question->count,
                   &question->answer);
+    host_heed(question->host, NULL);
 }
 
 static void run_replay(struct work *work)
 {
     struct question *question = (struct question *)work;
+    host_heed(question->host, &question->unwanted);
     host_replay(question->host, &question->source, question->compared ? &question->other : NULL,
                 question->request, question->texts, question->count, &question->answer);
+    host_heed(question->host, NULL);
 }
 
 static void run_test(struct work *work)
 {
     struct question *question = (struct question *)work;
+    host_heed(question->host, &question->unwanted);
     host_test(question->host, &question->source, question->request.text == NULL ? NULL : &question->request,
               &question->answer);
+    host_heed(question->host, NULL);
 }
 
 static struct policy_text copy(lua_State *L, int index)
@@ -106,6 +128,8 @@ static struct question *ask_about(lua_State *L, struct shelf shelf)
     question->work.drop = drop;
     question->work.pool = desk->queue;
     question->host = desk->host;
+    question->timers = runtime_of(L)->worker->timers;
+    question->look.fire = look;
     question->shelf = shelf;
     question->source =
         (struct policy_source){copy(L, 1).text, copy(L, 2), shelf.libraries, shelf.library_count};
@@ -129,13 +153,20 @@ static struct question *ask(lua_State *L, int list)
     return question;
 }
 
+static int begin(lua_State *L, struct question *question)
+{
+    if (coroutine_of(L)->request != NULL)
+        timer_set(question->timers, &question->look, LOOK_EVERY);
+    return work_start(L, &question->work, done);
+}
+
 /* policies.simulate(name, source, request, devices?): the answer (policy/simulate.h), and its text. request
  * and devices are JSON texts. */
 static int simulate(lua_State *L)
 {
     struct question *question = ask(L, 4);
     question->work.run = run_simulate;
-    return work_start(L, &question->work, done);
+    return begin(L, question);
 }
 
 /* policies.replay(name, source, request, decisions, other?): the answer (policy/replay.h); other: a source to
@@ -150,7 +181,7 @@ static int replay(lua_State *L)
     question->compared = compared;
     question->other = question->source;
     question->other.source = compared ? copy(L, 5) : (struct policy_text){NULL, 0};
-    return work_start(L, &question->work, done);
+    return begin(L, question);
 }
 
 /* policies.test(name, source, tests?): the answer (policy/test_run.h); tests: the source of its *_test.lua */
@@ -162,7 +193,7 @@ static int test(lua_State *L)
     question->work.run = run_test;
     if (tests)
         question->request = copy(L, 3);
-    return work_start(L, &question->work, done);
+    return begin(L, question);
 }
 
 void mod_simulate_add(lua_State *L)

@@ -3,6 +3,7 @@ import json
 import re
 import shutil
 import subprocess
+import time
 
 import pytest
 
@@ -231,6 +232,19 @@ def test_simulate_over_http(operator, user, make_device):
     assert answer.status_code == 422 and answer.json()["problems"][0]["line"] == 2
     assert operator.client.post("/policies/simulate", json={"policy": "nobody"}).status_code == 422
     assert user.client.post("/policies/simulate", json={"policy": "canary"}).status_code == 403
+
+
+@pytest.mark.parametrize("protocol", ["--http1.1", "--http2"])
+def test_what_nobody_waits_for_is_not_computed(otad, operator, protocol):
+    """Each of these would take seconds, and those that come later would wait for all of them."""
+    body = json.dumps({"source": "return { admit = function() return 'hold', 'not today' end }", "target": {"device_ids": [2000000000]}})
+    leave = ["curl", "-s", protocol, "--cacert", otad.ca, "--max-time", "0.7", f"{otad.https_url}/policies/simulate", "--json", body,
+             "-H", f"Authorization: Bearer {operator.login.token}"]
+    for _ in range(4):
+        assert subprocess.run(leave, capture_output=True).returncode == 28, "it was answered at once"
+    began = time.monotonic()
+    answer = operator.client.post("/policies/simulate", json={"policy": "all_at_once", "target": {"device_ids": [2000000000]}})
+    assert answer.status_code == 200 and time.monotonic() - began < 3 * otad.slack, answer.text
 
 
 def test_replay_over_http(otad, operator, fleet):

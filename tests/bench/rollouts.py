@@ -266,9 +266,13 @@ class Heart(threading.Thread):
             while self.socket.recv(65536):
                 pass
 
+    def sender(self, n):
+        """Who says the n-th: id, chip and version."""
+        return self.first + n % DEVICES, "esp32", "1.2.0"
+
     def message(self, n):
-        device = self.first + n % DEVICES
-        body = json.dumps({"status": "online", "session": "bench", "firmware_version": "1.2.0", "chip": "esp32",
+        device, chip, version = self.sender(n)
+        body = json.dumps({"status": "online", "session": "bench", "firmware_version": version, "chip": chip,
                            "uptime": n, "rssi": self.draw.randint(-70, -50), "heap": 180000 + n % 4096, "battery": 80,
                            "reset_reason": "power_on"}).encode()
         topic = f"device/{device}/status".encode()

@@ -375,6 +375,36 @@ static void test_threads(void **state)
 }
 
 /* Over there as here: the jail lets all of it happen. */
+static void *leave(void *arg)
+{
+    usleep(300000);
+    atomic_store((atomic_bool *)arg, true);
+    return NULL;
+}
+
+/* Begun or not, it ends; the next is done. */
+static void test_unwanted_work_ends(void **state)
+{
+    struct policy_library libraries[LAB_LIBRARIES];
+    struct policy_source source =
+        lab_source("return { admit = function() return 'hold', 'not today' end }", libraries);
+    struct policy_text request = TEXT("{\"fleet\": {\"devices\": 20000}}");
+    struct buffer json = {0};
+    atomic_bool unwanted = false;
+    pthread_t client;
+    assert_int_equal(pthread_create(&client, NULL, leave, &unwanted), 0);
+    host_heed(*state, &unwanted);
+    for (int i = 0; i < 2; i++, json.len = 0) {
+        assert_false(host_simulate(*state, &source, request, NULL, 0, &json));
+        assert_non_null(strstr(buffer_text(&json), "nobody waits for it"));
+    }
+    pthread_join(client, NULL);
+    host_heed(*state, NULL);
+    assert_int_equal(host_counts(*state).overran, 0);
+    assert_true(host_simulate(*state, &source, TEXT("{\"fleet\": {\"devices\": 2}}"), NULL, 0, &json));
+    buffer_free(&json);
+}
+
 static void test_simulate(void **state)
 {
     enum { COUNT = 3000 };
@@ -510,6 +540,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(test_cannot_start, setup, teardown),
         cmocka_unit_test_setup_teardown(test_parent_killed, setup, teardown),
         cmocka_unit_test_setup_teardown(test_threads, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_unwanted_work_ends, setup, teardown),
         cmocka_unit_test_setup_teardown(test_simulate, setup, teardown),
         cmocka_unit_test_setup_teardown(test_replay, setup, teardown),
         cmocka_unit_test_setup_teardown(test_tests, setup, teardown),
