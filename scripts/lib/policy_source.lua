@@ -17,8 +17,8 @@ local DESCRIBED = 500 -- characters
 function source.description(text)
   local lines = {}
   for line in text:gmatch("[^\n]*") do
-    local said = line:match("^%-%-+(.*)$")
-    if not said or not said:find("%S") or said:find("^%[=*%[") then break end
+    local said = line:gsub("^%-+", "")
+    if line:sub(1, 2) ~= "--" or not said:find("%S") or said:find("^%[=*%[") then break end
     lines[#lines + 1] = said
   end
   local words = table.concat(lines, " "):gsub("`", ""):gsub("%s+", " "):gsub("^ ", ""):gsub(" $", "")
