@@ -10,6 +10,7 @@ import { Feed } from '../../core/feed';
 import { bytes, count, counted, fullTime } from '../../core/format';
 import { Firmware, Page, Rollout } from '../../core/models';
 import { PageTitle } from '../../core/page-title';
+import { save } from '../../core/save';
 import { Session } from '../../core/session';
 import { Confirm } from '../../ui/confirm';
 import { Copy } from '../../ui/copy';
@@ -115,11 +116,7 @@ export class FirmwareDetailPage {
     this.busy.set(true);
     await this.toast.around(async () => {
       const blob = await firstValueFrom(this.http.get(`/firmware/${image.id}/download`, { responseType: 'blob' }));
-      const link = document.createElement('a');
-      link.href = URL.createObjectURL(blob);
-      link.download = `${image.project}-${image.version}-${image.chip}.bin`.replace(/[^\w.-]/g, '_');
-      link.click();
-      setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+      save(`${image.project}-${image.version}-${image.chip}.bin`.replace(/[^\w.-]/g, '_'), blob, blob.type);
     });
     this.busy.set(false);
   }

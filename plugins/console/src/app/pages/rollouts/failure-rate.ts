@@ -1,8 +1,8 @@
 import { ChangeDetectionStrategy, Component, computed, input } from '@angular/core';
 import { RouterLink } from '@angular/router';
+import { failuresOf } from '../../core/counts';
 import { count, percent } from '../../core/format';
 import { RolloutCounts } from '../../core/models';
-import { failuresOf } from './stages';
 
 const SAMPLES = 20; // below which the server's own rule does not judge a stage that is not done
 

@@ -1,21 +1,7 @@
 import { ChangeDetectionStrategy, Component, computed, input } from '@angular/core';
 import { RouterLink } from '@angular/router';
 import { count, counted, duration, fullTime, percent } from '../../core/format';
-import { RolloutDetail } from '../../core/models';
-
-/** Of a policy's declaration, what this page tells. */
-export interface Plan {
-  rate?: { per_minute: number; growth: number };
-  concurrency?: number;
-  timeout?: number;
-  retry?: { max: number; after: number };
-  spread?: { tag: string; concurrency: number };
-  max_failure?: number;
-  advance?: boolean;
-  from?: string[];
-  steps?: string[];
-  downgrade?: boolean;
-}
+import { Plan, RolloutDetail } from '../../core/models';
 
 /** The limits of a plan, each with its name. */
 export function limitsOf(plan: Plan): [name: string, words: string][] {

@@ -6,6 +6,7 @@ import { counted, percent } from '../../../core/format';
 import { TestRun } from '../../../core/models';
 import { Icon } from '../../../ui/icon';
 import { Empty, Problem } from '../../../ui/notice';
+import { PolicyText } from '../../../ui/policy-line';
 import { PolicyDocument } from '../document';
 import { CodeEditor } from '../editor/code-editor';
 import { ranges } from '../source';
@@ -21,8 +22,8 @@ import { ranges } from '../source';
 export class Tests {
   private readonly api = inject(Api);
   protected readonly policy = inject(PolicyDocument);
+  protected readonly text = inject(PolicyText);
   private readonly editor = viewChild(CodeEditor);
-  readonly goTo = output<number>();
   /** Lines that no test ran. */
   readonly missed = output<number[]>();
 
