@@ -22,7 +22,7 @@ const FIELDS: { name: Name; label: string; unit: string; min: number; max: numbe
   { name: 'failures', label: 'Updates that fail', unit: '%', min: 0, max: 100, whole: false },
   { name: 'seconds', label: 'An update takes', unit: 's', min: 1, max: 2_592_000, whole: false },
   { name: 'resumes', label: 'Pauses that are resumed', unit: '', min: 0, max: 1000, whole: true },
-  { name: 'seed', label: 'Seed of chance', unit: '', min: 0, max: 2_147_483_647, whole: true },
+  { name: 'seed', label: 'Random seed', unit: '', min: 0, max: 2_147_483_647, whole: true },
 ];
 
 /** The part of POST /policies/simulate that says them; null: one of them cannot be. */

@@ -12,8 +12,8 @@ import {
 } from '@mdi/js';
 import { Api } from '../../core/api';
 import { coalesce } from '../../core/coalesce';
-import { Feed } from '../../core/feed';
 import { explainedDevice } from '../../core/explanation';
+import { Feed } from '../../core/feed';
 import { clockTime, zone } from '../../core/format';
 import { StatusNews, TimelineEntry } from '../../core/models';
 import { PagedList } from '../../core/paged-list';

@@ -1,6 +1,7 @@
 import { ChangeDetectionStrategy, Component, computed, inject } from '@angular/core';
 import { RouterLink } from '@angular/router';
 import { explainedDevice } from '../../core/explanation';
+import { count } from '../../core/format';
 import { RolloutMembership } from '../../core/models';
 import { Session } from '../../core/session';
 import { Loading, Problem } from '../../ui/notice';
@@ -56,6 +57,7 @@ import { DeviceState } from './device-state';
 export class DeviceWhy {
   protected readonly state = inject(DeviceState);
   protected readonly session = inject(Session);
+  protected readonly count = count;
   protected readonly title = computed(() =>
     this.state.underWay() ? 'Why it is being updated' : 'Why it is not being updated',
   );

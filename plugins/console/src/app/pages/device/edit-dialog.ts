@@ -21,13 +21,13 @@ import { TagsField } from '../../ui/tags-field';
           <mat-form-field>
             <mat-label>Chip</mat-label>
             <mat-select name="chip" [ngModel]="chip()" (ngModelChange)="chip.set($event)">
-              <mat-option [value]="null">Not known: the device tells</mat-option>
+              <mat-option [value]="null">Not known: the device reports it</mat-option>
               @for (name of chips; track name) {
                 <mat-option [value]="name">{{ name }}</mat-option>
               }
             </mat-select>
             @if (device.chip_reported; as told) {
-              <mat-hint>The device says it is an {{ told }}</mat-hint>
+              <mat-hint>The device reports {{ told }}</mat-hint>
             }
           </mat-form-field>
           <otad-tags-field [(tags)]="tags" />

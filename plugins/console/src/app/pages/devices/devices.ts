@@ -18,6 +18,7 @@ import { Feed } from '../../core/feed';
 import { count, counted } from '../../core/format';
 import { Device, DeviceFilter, FeedMessage, StatusNews, Update } from '../../core/models';
 import { PagedList } from '../../core/paged-list';
+import { Frame } from '../../ui/frame';
 import { Icon } from '../../ui/icon';
 import { More } from '../../ui/more';
 import { Empty, Loading } from '../../ui/notice';
@@ -39,6 +40,7 @@ const WATCHED = 400; // rows followed live: their topics, not the whole fleet's
     BulkBar,
     Empty,
     FilterBar,
+    Frame,
     Icon,
     Loading,
     MatButtonModule,

@@ -14,6 +14,7 @@ import { save } from '../../core/save';
 import { Session } from '../../core/session';
 import { Confirm } from '../../ui/confirm';
 import { Copy } from '../../ui/copy';
+import { Frame } from '../../ui/frame';
 import { Icon } from '../../ui/icon';
 import { Loading, Problem } from '../../ui/notice';
 import { PageHeader } from '../../ui/page-header';
@@ -35,7 +36,7 @@ const SIGNATURES = {
 /** One image: what it says of itself, who made it, who runs it, and where it is rolled out. */
 @Component({
   changeDetection: ChangeDetectionStrategy.OnPush,
-  imports: [Copy, Icon, Loading, MatButtonModule, PageHeader, Problem, RolloutBar, RouterLink, StateBadge, Time],
+  imports: [Copy, Frame, Icon, Loading, MatButtonModule, PageHeader, Problem, RolloutBar, RouterLink, StateBadge, Time],
   templateUrl: './firmware-detail.html',
   styleUrl: './firmware-detail.scss',
 })

@@ -12,6 +12,7 @@ import { bytes, counted } from '../../core/format';
 import { Firmware, FleetSummary } from '../../core/models';
 import { PagedList } from '../../core/paged-list';
 import { Session } from '../../core/session';
+import { Frame } from '../../ui/frame';
 import { More } from '../../ui/more';
 import { Empty, Loading } from '../../ui/notice';
 import { PageHeader } from '../../ui/page-header';
@@ -23,6 +24,7 @@ import { Upload } from './upload';
   changeDetection: ChangeDetectionStrategy.OnPush,
   imports: [
     Empty,
+    Frame,
     Loading,
     MatButtonModule,
     MatFormFieldModule,

@@ -20,6 +20,7 @@ import { count, percent } from '../../core/format';
 import { Attention, FleetSummary } from '../../core/models';
 import { Session } from '../../core/session';
 import { Bar } from '../../ui/bar';
+import { Frame } from '../../ui/frame';
 import { Icon } from '../../ui/icon';
 import { Loading, Problem } from '../../ui/notice';
 import { PageHeader } from '../../ui/page-header';
@@ -44,6 +45,7 @@ const READ_AGAIN = 5000; // ms between looks at the summary while things happen;
   imports: [
     Bar,
     FirstSteps,
+    Frame,
     Icon,
     Loading,
     MatButtonModule,

@@ -216,7 +216,7 @@ export class PolicyPage implements PolicyText {
     const now = this.policy.inForce()!;
     const users = now.rollouts ? ` ${counted(now.rollouts, 'running rollout')} will go on by it.` : '';
     const sure = await this.confirm.ask({
-      title: 'Go back to the revision before',
+      title: 'Go back to the revision before?',
       text: `Revision ${short(now.parent!)} comes into force again in the place of ${short(now.revision)}.${users}`,
       verb: 'Go back',
     });
@@ -227,7 +227,7 @@ export class PolicyPage implements PolicyText {
   protected discard(): void {
     this.policy.discard();
     this.land();
-    this.toast.show('Your changes are put aside. They can be brought back.');
+    this.toast.show('Your changes are put aside. They can be restored.');
   }
 
   /** Asked by the router. */

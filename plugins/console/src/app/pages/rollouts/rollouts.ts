@@ -9,6 +9,7 @@ import { progressOf } from '../../core/counts';
 import { Feed } from '../../core/feed';
 import { Rollout, RolloutState } from '../../core/models';
 import { PagedList } from '../../core/paged-list';
+import { Frame } from '../../ui/frame';
 import { More } from '../../ui/more';
 import { Empty, Loading } from '../../ui/notice';
 import { PageHeader } from '../../ui/page-header';
@@ -22,7 +23,19 @@ const STATES: RolloutState[] = ['running', 'paused', 'rolling_back', 'completed'
 /** All rollouts, newest first, or those of a state; live. */
 @Component({
   changeDetection: ChangeDetectionStrategy.OnPush,
-  imports: [Empty, Loading, MatButtonModule, MatTabsModule, More, PageHeader, RolloutBar, RouterLink, StateBadge, Time],
+  imports: [
+    Empty,
+    Frame,
+    Loading,
+    MatButtonModule,
+    MatTabsModule,
+    More,
+    PageHeader,
+    RolloutBar,
+    RouterLink,
+    StateBadge,
+    Time,
+  ],
   templateUrl: './rollouts.html',
   styleUrl: './rollouts.scss',
 })

@@ -2,7 +2,7 @@ import { ChangeDetectionStrategy, Component, computed, effect, inject, output, s
 import { MatButtonModule } from '@angular/material/button';
 import { mdiCheckCircle, mdiCloseCircle, mdiFlaskEmptyOutline } from '@mdi/js';
 import { Api, ApiError } from '../../../core/api';
-import { counted, percent } from '../../../core/format';
+import { count, counted, percent } from '../../../core/format';
 import { TestRun } from '../../../core/models';
 import { Icon } from '../../../ui/icon';
 import { Empty, Problem } from '../../../ui/notice';
@@ -40,6 +40,7 @@ export class Tests {
     [...(this.result()?.run.tests ?? [])].sort((a, b) => Number(a.ok) - Number(b.ok)),
   );
   protected readonly uncovered = computed(() => ranges(this.result()?.run.coverage.missed ?? []));
+  protected readonly count = count;
   protected readonly counted = counted;
   protected readonly percent = percent;
   protected readonly words = (name: string) => name.replaceAll('_', ' ');
