@@ -7,7 +7,7 @@ import { DestroyRef, Directive, ElementRef, inject, input, signal } from '@angul
     class: 'table-frame',
     '[attr.tabindex]': 'scrolls() ? 0 : null',
     '[attr.role]': 'scrolls() ? "region" : null',
-    '[attr.aria-label]': 'scrolls() ? otadFrame() : null',
+    '[attr.aria-label]': 'scrolls() ? "Table: " + otadFrame() : null',
   },
 })
 export class Frame {

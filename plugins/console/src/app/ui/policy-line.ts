@@ -9,20 +9,23 @@ export abstract class PolicyText {
 
 /**
  * Where a policy decided. On the page of that policy it leads to the line there, elsewhere to its page, in the revision
- * that decided. Lines of a library are only named.
+ * that decided. Of a library (`file`) the line is only named.
  */
 @Component({
   selector: 'otad-policy-line',
   changeDetection: ChangeDetectionStrategy.OnPush,
   imports: [RouterLink],
-  template: `@if (file(); as file) {
-      <code>{{ file }}:{{ line() }}</code>
-    } @else if (here()) {
+  template: `@if (here() && line() && !file()) {
       <button type="button" (click)="text!.goTo(line()!)">line {{ line() }}</button>
-    } @else {
-      <a [routerLink]="['/policies', policy()]" [queryParams]="{ revision: revision(), line: line() }">{{
-        line() ? policy() + ', line ' + line() : policy()
-      }}</a>
+    } @else if (!here()) {
+      <a
+        [routerLink]="['/policies', policy()]"
+        [queryParams]="{ revision: revision(), line: file() ? null : line() }"
+        >{{ line() && !file() ? policy() + ', line ' + line() : policy() }}</a
+      >
+    }
+    @if (file(); as file) {
+      <code>{{ file }}:{{ line() }}</code>
     }`,
   styles: `
     button {
@@ -52,7 +55,5 @@ export class PolicyLine {
   readonly revision = input<string | null>(null);
   readonly line = input<number | null>(null);
   readonly file = input<string | null>(null);
-  protected readonly here = computed(
-    () => this.line() !== null && this.revision() === null && this.text?.name() === this.policy(),
-  );
+  protected readonly here = computed(() => this.revision() === null && this.text?.name() === this.policy());
 }

@@ -8,7 +8,7 @@ import {
   signal,
   viewChild,
 } from '@angular/core';
-import { MatAutocompleteModule } from '@angular/material/autocomplete';
+import { MatAutocompleteModule, MatAutocompleteTrigger } from '@angular/material/autocomplete';
 import { MatChipsModule } from '@angular/material/chips';
 import { MatFormFieldModule } from '@angular/material/form-field';
 import { mdiClose } from '@mdi/js';
@@ -100,12 +100,14 @@ export class TokenField {
       .filter(({ value }) => value.toLowerCase().includes(text) && !this.values().includes(value))
       .slice(0, SHOWN);
   });
+  private readonly list = viewChild.required(MatAutocompleteTrigger);
   private readonly box = viewChild.required<ElementRef<HTMLInputElement>>('box');
 
   protected add(text: string): void {
     const value = text.trim();
     const mistake = value ? this.check()(value) : null;
     this.mistake.set(mistake);
+    this.list().closePanel(); // it would lie over the field below
     if (mistake) return;
     this.box().nativeElement.value = '';
     this.typed.set('');

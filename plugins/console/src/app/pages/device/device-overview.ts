@@ -12,7 +12,7 @@ import { DeviceCharts } from './device-charts';
 import { DeviceState } from './device-state';
 import { DeviceUpdate } from './device-update';
 import { DeviceWhy } from './device-why';
-import { inOrder, shown } from './telemetry-fields';
+import { field, inOrder, shown } from './telemetry-fields';
 
 /** A rollout wants nothing of a device that is in such a state. */
 const OVER = ['untargeted', 'excluded', 'skipped', 'succeeded', 'vanished', 'rolled_back', 'rejected', 'cancelled'];
@@ -99,7 +99,10 @@ export class DeviceOverview {
 
   protected readonly facts = computed(() => {
     const telemetry = this.state.telemetry();
-    return inOrder(Object.keys(telemetry)).map((name) => ({ name, value: shown(name, telemetry[name]) }));
+    return inOrder(Object.keys(telemetry)).map((name) => ({
+      name: field(name).label,
+      value: shown(name, telemetry[name]),
+    }));
   });
 
   constructor() {

@@ -34,6 +34,9 @@ import { DeviceState } from './device-state';
       padding-bottom: 0;
       border-bottom: 0;
     }
+    li .row a {
+      min-height: 24px;
+    }
     details ul {
       margin-top: 8px;
     }

@@ -27,9 +27,7 @@ export type BulkWish = { set: Tags; remove: string[] } | { firmware_id: number }
     TagsField,
     TokenField,
   ],
-  template: `<h2 mat-dialog-title>
-      {{ data.action === 'tag' ? 'Change tags of' : 'Update' }} {{ counted(data.count, 'device') }}
-    </h2>
+  template: `<h2 mat-dialog-title>{{ title }}</h2>
     <form (ngSubmit)="go()">
       <mat-dialog-content class="stack">
         @if (data.action === 'tag') {
@@ -71,7 +69,8 @@ export type BulkWish = { set: Tags; remove: string[] } | { firmware_id: number }
 export class BulkDialog {
   protected readonly ref = inject<MatDialogRef<BulkDialog, BulkWish>>(MatDialogRef);
   protected readonly data = inject<{ action: 'tag' | 'update'; count: number }>(MAT_DIALOG_DATA);
-  protected readonly counted = counted;
+  protected readonly title =
+    (this.data.action === 'tag' ? 'Change tags of ' : 'Update ') + counted(this.data.count, 'device');
   protected readonly images = inject(Api).resource<Page<Firmware>>(() =>
     this.data.action === 'update' ? '/firmware/list?limit=200' : undefined,
   );

@@ -4,6 +4,7 @@ import {
   computed,
   DestroyRef,
   effect,
+  ElementRef,
   inject,
   input,
   signal,
@@ -57,6 +58,7 @@ const WATCHED = 400; // rows followed live: their topics, not the whole fleet's
 export class DevicesPage {
   private readonly api = inject(Api);
   private readonly router = inject(Router);
+  private readonly host = inject<ElementRef<HTMLElement>>(ElementRef);
 
   // The filter: texts of the address.
   readonly q = input<string>();
@@ -172,6 +174,12 @@ export class DevicesPage {
   protected clear(): void {
     this.allMatching.set(false);
     this.chosen.set(new Set());
+  }
+
+  /** The bar that had the focus goes: the box that selects has it then. */
+  protected endSelection(): void {
+    this.clear();
+    setTimeout(() => this.host.nativeElement.querySelector<HTMLElement>('thead input')?.focus());
   }
 
   private async countAll(): Promise<void> {

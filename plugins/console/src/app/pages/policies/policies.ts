@@ -16,7 +16,7 @@ import { PageHeader } from '../../ui/page-header';
 import { StateBadge } from '../../ui/state-badge';
 import { Time } from '../../ui/time';
 import { NewPolicy } from './new-policy';
-import { authorName, problemWords, short } from './source';
+import { byAuthor, problemWords, short } from './source';
 import { StageBars } from './stage-bars';
 
 /** All policies: what each does, whether it is well, who uses it. */
@@ -33,7 +33,7 @@ export class PoliciesPage {
 
   protected readonly icons = { mdiFileCodeOutline, mdiPlus };
   protected readonly short = short;
-  protected readonly authorName = authorName;
+  protected readonly byAuthor = byAuthor;
   protected readonly problemWords = problemWords;
   protected readonly counted = counted;
   protected readonly list = new PagedList<PolicyRow>((cursor) =>

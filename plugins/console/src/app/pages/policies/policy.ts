@@ -39,7 +39,7 @@ import { Revisions } from './panel/revisions';
 import { Simulate } from './panel/simulate';
 import { Tests } from './panel/tests';
 import { ProblemList } from './problem-list';
-import { authorName, nameProblem, problemWords, quoted, short } from './source';
+import { authorName, byAuthor, nameProblem, problemWords, quoted, short } from './source';
 import { StageBars } from './stage-bars';
 
 const TABS = ['simulate', 'replay', 'tests', 'revisions'];
@@ -92,6 +92,7 @@ export class PolicyPage implements PolicyText {
   protected readonly icons = { mdiAlert, mdiCheckCircleOutline, mdiFileCodeOutline, mdiInformationOutline };
   protected readonly short = short;
   protected readonly authorName = authorName;
+  protected readonly byAuthor = byAuthor;
   protected readonly counted = counted;
   protected readonly quoted = quoted;
   protected readonly problemWords = problemWords;

@@ -22,6 +22,11 @@ export function authorName(author: string | null): string {
   return author === 'file' ? 'a file' : (author ?? 'nobody known');
 }
 
+/** The same, to follow other words. */
+export function byAuthor(author: string | null): string {
+  return author === 'file' ? 'from a file' : `by ${authorName(author)}`;
+}
+
 /** The message of a revision, to follow other words. */
 export function quoted(message: string | null): string {
   return message ? `: “${message}”` : '';
