@@ -9,6 +9,7 @@ import { Api } from '../../core/api';
 import { fullTime, zone } from '../../core/format';
 import { AuditEntry, Page, User } from '../../core/models';
 import { PagedList } from '../../core/paged-list';
+import { Frame } from '../../ui/frame';
 import { More } from '../../ui/more';
 import { Empty, Loading } from '../../ui/notice';
 import { PageHeader } from '../../ui/page-header';
@@ -20,6 +21,7 @@ import { ACTIONS, changesOf, KINDS, linkOf } from './entry';
   changeDetection: ChangeDetectionStrategy.OnPush,
   imports: [
     Empty,
+    Frame,
     Loading,
     MatButtonModule,
     MatFormFieldModule,
