@@ -208,8 +208,42 @@ export interface Plan {
   downgrade?: boolean;
 }
 
+export interface FailureStats {
+  ended: number;
+  succeeded: number;
+  failed: number;
+  failure_rate: number;
+  failure_low: number;
+  failure_high: number;
+}
+
+/** What a rollout makes of one device. */
+export interface Member {
+  device_id: number;
+  device_code: string;
+  name: string | null;
+  state: CountedState | 'excluded';
+  verdict: string | null;
+  reason: string | null;
+  line: number | null;
+  file: string | null;
+  ask_at: string | null;
+  attempts: number;
+  update_id: number | null;
+  since: string;
+}
+
+/** An update in the list of a rollout's. */
+export interface RolloutUpdate extends Update {
+  device_code: string | null;
+  name: string | null;
+}
+
 export interface RolloutDetail extends Rollout {
   excluded: { reason: string; count: number }[];
+  held: { verdict: string; reason: string | null; count: number }[];
+  /** As its policy sees them. */
+  stats: FailureStats & { since_resume: FailureStats };
   plan: Plan;
   explanation: string;
 }

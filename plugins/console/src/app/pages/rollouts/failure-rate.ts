@@ -2,7 +2,7 @@ import { ChangeDetectionStrategy, Component, computed, input } from '@angular/co
 import { RouterLink } from '@angular/router';
 import { failuresOf } from '../../core/counts';
 import { count, percent } from '../../core/format';
-import { RolloutCounts } from '../../core/models';
+import { FailureStats, RolloutCounts } from '../../core/models';
 
 const SAMPLES = 20; // below which the server's own rule does not judge a stage that is not done
 
@@ -39,7 +39,11 @@ const SAMPLES = 20; // below which the server's own rule does not judge a stage 
       } @else {
         <a [routerLink]="['/policies', policy()]">{{ policy() }}</a> judges it by a rule of its own.
       }
-      After somebody resumes it, only what ends from then on counts.
+      @if (resumed()) {
+        Since it was resumed, {{ number(since().failed) }} of {{ number(since().ended) }} failed: only these count.
+      } @else {
+        After somebody resumes it, only what ends from then on counts.
+      }
     </p>`,
   styles: `
     :host {
@@ -97,6 +101,8 @@ const SAMPLES = 20; // below which the server's own rule does not judge a stage 
 })
 export class FailureRate {
   readonly counts = input.required<RolloutCounts>();
+  /** Of what has ended since somebody last resumed it. */
+  readonly since = input.required<FailureStats>();
   readonly policy = input.required<string>();
   /** The share above which it pauses; null: the policy has a rule of its own. */
   readonly limit = input.required<number | null>();
@@ -104,6 +110,7 @@ export class FailureRate {
   protected readonly samples = SAMPLES;
   protected readonly number = count;
   protected readonly percent = percent;
+  protected readonly resumed = computed(() => this.since().ended < (this.failures()?.of ?? 0));
   protected readonly failures = computed(() => failuresOf(this.counts()));
   /** Where the scale ends. */
   protected readonly end = computed(() => {

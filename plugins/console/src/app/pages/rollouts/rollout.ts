@@ -101,6 +101,12 @@ export class RolloutPage {
     const counts = this.it()?.counts;
     return counts ? COUNTED.map((state) => ({ state, n: counts[state] })).filter(({ n }) => n > 0) : [];
   });
+  protected readonly held = computed(() =>
+    (this.it()?.held ?? []).map(({ verdict, reason, count }) => ({
+      reason: reason ?? `${verdict}, without a reason`,
+      count,
+    })),
+  );
   protected readonly busy = signal(false);
 
   constructor() {
