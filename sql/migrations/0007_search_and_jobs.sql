@@ -18,11 +18,12 @@ where state in ('failed', 'rolled_back', 'rejected', 'timed_out')
 create index updates_failed on updates (device_id)
   where state in ('failed', 'rolled_back', 'rejected', 'timed_out') and not overtaken;
 
+-- One that was there already has ended, whatever its id: ids are given before updates are written.
 -- Its plan is kept: it shall not be one that reads all of a table that was small when it was made.
 create function overtake_updates() returns trigger language plpgsql set enable_seqscan = off as $$
 begin
   update updates u set overtaken = true from came
-  where u.device_id = came.device_id and u.id < came.id
+  where u.device_id = came.device_id and (u.id < came.id or u.id not in (select id from came))
     and u.state in ('failed', 'rolled_back', 'rejected', 'timed_out') and not u.overtaken;
   return null;
 end $$;

@@ -112,6 +112,16 @@ def test_updates_under_way_and_failed(otad, user):
     assert "update" not in user.client.get(f"/devices/{under_way}").json()
 
 
+def test_a_device_is_found_once_whatever_the_ids_of_its_updates(otad, user):
+    """Ids are given before updates are written: what is written last may have the lower one."""
+    device, = make(user, 1)
+    first, last = otad.psql("select nextval('updates_id_seq') from generate_series(1, 2)").split()
+    for update in (last, first):
+        otad.psql(f"insert into updates (id, device_id, version) values ({update}, {device}, '2.0')")
+        otad.psql(f"update updates set state = 'failed' where id = {update}")
+    assert found(user, update="failed") == [device]
+
+
 @pytest.mark.parametrize("state", ["failed", "rolled_back", "rejected", "timed_out"])
 def test_states_that_are_failures(otad, user, state):
     device, = make(user, 1)
