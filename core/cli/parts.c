@@ -237,7 +237,7 @@ static bool has_finished(struct parts *parts, struct worker *worker)
     return parts->http == NULL || clock_ms() > parts->give_up ||
            (guard_connections(parts->guard) == 0 && http_in_flight(parts->http) == 0 &&
             ingest_idle(parts->ingest) && (parts->offers == NULL || offers_idle(parts->offers)) &&
-            (parts->tasks == NULL || tasks_idle(parts->tasks)) &&
+            (parts->tasks == NULL || tasks_idle(parts->tasks)) && parts->runtime.detached == 0 &&
             (worker->index != 0 || reload_idle(parts->app->services.reload)));
 }
 

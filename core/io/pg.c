@@ -199,17 +199,18 @@ static void on_failed_timer(struct timer *timer)
 }
 
 /* One connection carries everything while it keeps up, for statements that go together cost the server less;
- * the others take over what would wait behind a slow one. */
-static struct pg_connection *choose(struct pg *pg)
+ * the others take over what would wait behind a slow one. What is planned anew may well be slow: it leaves
+ * the first one alone, where there are others. */
+static struct pg_connection *choose(struct pg *pg, bool anew)
 {
-    struct pg_connection *best = NULL;
+    struct pg_connection *first = &pg->connections[0], *best = NULL;
     for (unsigned i = 0; i < pg->options.connections; i++) {
         struct pg_connection *connection = &pg->connections[i];
         if (connection->state != PG_UP)
             continue;
-        if (!pg_connection_lags(connection))
+        if (!anew && !pg_connection_lags(connection))
             return connection;
-        if (best == NULL || connection->in_flight < best->in_flight)
+        if (best == NULL || (anew && best == first) || connection->in_flight < best->in_flight)
             best = connection;
     }
     return best;
@@ -219,7 +220,7 @@ struct pg_query *pg_query_by(struct pg *pg, const char *actor, const struct pg_s
                              size_t count, const char *const *values, pg_cb cb, void *arg)
 {
     struct pg_query *query = pg_query_new_by(pg->actor, actor, statement, count, values, cb, arg);
-    struct pg_connection *best = choose(pg);
+    struct pg_connection *best = choose(pg, statement->anew);
     if (best == NULL)
         fail_later(pg, query, pg_unavailable);
     else if (best->in_flight >= MOST_IN_FLIGHT)

@@ -1,6 +1,10 @@
 /* concurrently(function, ...): runs functions beside each other, each in a coroutine of its own that belongs
  * to no request, and returns when all have ended. Raises then what the first that failed had raised. It is
- * for what waits, for the database above all: Lua itself runs one at a time. */
+ * for what waits, for the database above all: Lua itself runs one at a time.
+ *
+ * meanwhile(function): the same for one that nobody waits for. What it raises is logged. A worker that stops
+ * lets it end. */
+#include "base/log.h"
 #include "base/mem.h"
 #include "lua/modules.h"
 #include "net/worker.h"
@@ -79,8 +83,39 @@ static int concurrently(lua_State *L)
     return lua_yieldk(L, 0, 0, after_all);
 }
 
+static void on_detached_end(struct coroutine *coroutine, bool ok, int results)
+{
+    coroutine->generation->runtime->detached--;
+    if (ok)
+        return;
+    char *text = coroutine_error_text(coroutine);
+    log_warn("script failed", LOG_STR("script", "meanwhile"), LOG_STR("error", text));
+    free(text);
+}
+
+static void on_caller_went_on(void *arg)
+{
+    coroutine_resume(arg, 0);
+}
+
+static int meanwhile(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TFUNCTION);
+    struct coroutine *coroutine = coroutine_new(coroutine_to_wait(L)->generation);
+    if (coroutine == NULL)
+        return luaL_error(L, "not enough memory");
+    coroutine->on_end = on_detached_end;
+    lua_pushvalue(L, 1);
+    lua_xmove(L, coroutine->L, 1);
+    runtime_of(L)->detached++;
+    worker_defer(runtime_of(L)->worker, on_caller_went_on, coroutine);
+    return 0;
+}
+
 void mod_concurrently_open(lua_State *L)
 {
     lua_pushcfunction(L, concurrently);
     lua_setglobal(L, "concurrently");
+    lua_pushcfunction(L, meanwhile);
+    lua_setglobal(L, "meanwhile");
 }

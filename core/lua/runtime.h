@@ -72,7 +72,8 @@ struct runtime {
     bool revocations_known; /* the database has told which sessions ended, and tells of each that ends */
     struct jwt_cache *jwt_cache;
     struct generation *current;
-    unsigned reloads; /* since the process started */
+    unsigned reloads;  /* since the process started */
+    unsigned detached; /* coroutines that nobody waits for (meanwhile) */
     struct watch watch;
     struct buffer out;         /* answers are written here */
     struct interned *interned; /* labels of metrics (request_intern) */

@@ -1,5 +1,7 @@
 -- What of the fleet needs somebody's attention, the worst first: {kind, count, text, filter?, rollout_id?, policy?}.
 
+local count_words = require "lib.count"
+
 local attention = {}
 
 local WEAK, DAY = 20, 86400 -- percent of battery; seconds
@@ -12,7 +14,7 @@ local SHOWN = json.record("kind", "count", "text", "filter", "rollout_id", "poli
 local function add(list, kind, count, one, many, filter)
   if count == 0 then return end
   list[#list + 1] = SHOWN {
-    kind = kind, count = count, filter = filter, text = count == 1 and "1 device " .. one or ("%d devices %s"):format(count, many),
+    kind = kind, count = count, filter = filter, text = count == 1 and "1 device " .. one or ("%s devices %s"):format(count_words(count), many),
   }
 end
 

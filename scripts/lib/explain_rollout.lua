@@ -1,5 +1,6 @@
 -- Says in words how a rollout stands: what it does, what it waits for, by which rule, and what an operator can do.
 
+local count = require "lib.count"
 local rule = require "lib.rule"
 local when = require "lib.when"
 
@@ -18,7 +19,7 @@ local function sum(counts, states)
   for _, state in ipairs(states) do
     if counts[state] then
       n = n + counts[state]
-      parts[#parts + 1] = ("%d %s"):format(counts[state], (state:gsub("_", " ")))
+      parts[#parts + 1] = ("%s %s"):format(count(counts[state]), (state:gsub("_", " ")))
     end
   end
   return n, parts
@@ -28,9 +29,9 @@ local function progress(standing)
   local counts = standing.counts or {}
   local ended, how = sum(counts, ENDED)
   local under_way, waiting = sum(counts, UNDER_WAY), (counts.waiting or 0) + (counts.held or 0)
-  return ("Of its devices so far, %d are done%s, %d under way, and %d wait%s."):format(ended,
-    #how > 0 and " (" .. table.concat(how, ", ") .. ")" or "", under_way, waiting,
-    counts.held and (", %d of them held back by the policy"):format(counts.held) or "")
+  return ("Of its devices so far, %s are done%s, %s under way, and %s wait%s."):format(count(ended),
+    #how > 0 and " (" .. table.concat(how, ", ") .. ")" or "", count(under_way), count(waiting),
+    counts.held and (", %s of them held back by the policy"):format(count(counts.held)) or "")
 end
 
 local function verdict(row, standing)

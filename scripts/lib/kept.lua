@@ -1,24 +1,23 @@
--- Answers that take a while in a large fleet and may be some seconds old: each worker computes them once in that time.
--- kept(seconds, most) returns get(key, compute): the value kept for the key, or compute()'s. At most `most` are kept.
--- clock: now, but for tests.
+-- Answers that take a while in a large fleet and may be some seconds old: each worker keeps its own.
+-- kept { most =, fresh =, usable = } returns get(key, compute): the value kept for the key, or compute()'s. At most `most`
+-- are kept. One older than `fresh` seconds is still the answer up to `usable` seconds (as many, if not given), while it is
+-- computed anew for who asks next; so compute has nothing to do with the request that brought it.
+-- clock, beside: now and meanwhile, but for tests.
 
-return function(seconds, most, clock)
-  clock = clock or now
+return function(options)
+  local most, fresh, usable = options.most, options.fresh, options.usable or options.fresh
+  local clock, beside = options.clock or now, options.beside or meanwhile
   local values, count = {}, 0
 
   local function make_room()
     for key, entry in pairs(values) do
-      if clock() - entry.at >= seconds then values[key], count = nil, count - 1 end
+      if clock() - entry.at >= usable then values[key], count = nil, count - 1 end
     end
     if count >= most then values, count = {}, 0 end
   end
 
-  return function(key, compute)
-    local entry = values[key]
-    local age = entry and clock() - entry.at
-    -- While somebody computes it anew others have the old one, but not for long.
-    if entry and (age < seconds or entry.busy and age < 2 * seconds) then return entry.value end
-    if entry then entry.busy = true end
+  local function renew(key, entry, compute)
+    if entry then entry.busy, entry.tried = true, clock() end
     local ok, value = pcall(compute)
     if not ok then
       if entry then entry.busy = false end
@@ -28,7 +27,19 @@ return function(seconds, most, clock)
       if count >= most then make_room() end
       count = count + 1
     end
-    values[key] = { at = clock(), value = value }
+    values[key] = { at = clock(), tried = clock(), value = value }
     return value
+  end
+
+  return function(key, compute)
+    local entry = values[key]
+    local age = entry and clock() - entry.at
+    -- While somebody who waits for it computes it anew others have the old one, but not for long.
+    if not entry or age >= usable and not (entry.busy and age < usable + fresh) then return renew(key, entry, compute) end
+    if age >= fresh and not entry.busy and clock() - entry.tried >= fresh then
+      entry.busy = true
+      beside(function() renew(key, entry, compute) end)
+    end
+    return entry.value
   end
 end

@@ -1,12 +1,15 @@
 local kept = require "lib.kept"
 
-local time -- seconds
+local time     -- seconds
+local meantime -- what is to be done beside the answer
 
 local function clock() return time end
 
-local function new(seconds, most)
-  time = 0
-  return kept(seconds, most, clock)
+local function new(fresh, most, usable)
+  time, meantime = 0, {}
+  return kept {
+    fresh = fresh, most = most, usable = usable, clock = clock, beside = function(f) meantime[#meantime + 1] = f end,
+  }
 end
 
 local function counter()
@@ -49,6 +52,55 @@ return {
     end), "new")
     equal(inside, "old")
     equal(get("a", function() return "never" end), "new")
+  end,
+
+  computed_beside_the_answer = function()
+    local get, compute = new(5, 10, 30), counter()
+    equal(get("a", compute), 1)
+    time = time + 4.9
+    get("a", compute)
+    equal(#meantime, 0)
+    time = time + 0.2
+    equal(get("a", compute), 1)
+    equal(get("a", compute), 1) -- once is enough
+    equal(#meantime, 1)
+    meantime[1]()
+    equal(get("a", compute), 2)
+    time = time + 29.9
+    equal(get("a", compute), 2)
+    meantime[2]()
+    equal(get("a", compute), 3)
+    time = time + 30
+    equal(get("a", compute), 4) -- too old for an answer
+    equal(#meantime, 2)
+  end,
+
+  one_that_takes_too_long_beside_the_answer = function()
+    local get, compute = new(5, 10, 30), counter()
+    get("a", compute)
+    time = time + 6
+    get("a", compute)
+    time = time + 28.9
+    equal(get("a", compute), 1)
+    time = time + 0.2
+    equal(get("a", compute), 2)
+    equal(#meantime, 1)
+  end,
+
+  an_error_beside_the_answer_waits_for_the_next_turn = function()
+    local get, compute = new(5, 10, 30), counter()
+    local function fails() error "away" end
+    get("a", compute)
+    time = time + 6
+    equal(get("a", fails), 1)
+    raises("away", meantime[1])
+    time = time + 4
+    equal(get("a", fails), 1)
+    equal(#meantime, 1)
+    time = time + 1
+    equal(get("a", compute), 1)
+    meantime[2]()
+    equal(get("a", compute), 2)
   end,
 
   no_more_than_so_many = function()

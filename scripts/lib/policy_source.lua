@@ -11,6 +11,22 @@ local REGROUPED = 5000 -- devices at once
 local declared, kept = {}, 0 -- by revision: {source, plan}; of those that load
 local calls = {}             -- by revision: {at, all, failed, reason}
 
+local DESCRIBED = 500 -- characters
+
+-- What the comment at the top of a source says, up to its first empty line; nil: there is none.
+function source.description(text)
+  local lines = {}
+  for line in text:gmatch("[^\n]*") do
+    local said = line:gsub("^%-+", "")
+    if line:sub(1, 2) ~= "--" or not said:find("%S") or said:find("^%[=*%[") then break end
+    lines[#lines + 1] = said
+  end
+  local words = table.concat(lines, " "):gsub("`", ""):gsub("%s+", " "):gsub("^ ", ""):gsub(" $", "")
+  local cut = utf8.offset(words, DESCRIBED + 1)
+  if cut and cut <= #words then return words:sub(1, cut - 1) .. "…" end
+  return words ~= "" and words or nil
+end
+
 -- name, revision, source, ... of what is in force; nil: there is no such policy.
 function source.active(name)
   return db.one("policy_active", name)

@@ -13,6 +13,9 @@ local SHOWN = json.record("id", "name", "state", "policy", "revision", "firmware
 local FIRMWARE = json.record("id", "version", "chip", "project", "size")
 local STAGE = json.record("index", "name", "share", "of", "entered_at")
 local COUNTS = json.record("targeted", "excluded", "under_way", table.unpack(STATES))
+local RATES = { "ended", "succeeded", "failed", "failure_rate", "failure_low", "failure_high" }
+local SINCE = json.record(table.unpack(RATES))
+local STATS = json.record("ended", "succeeded", "failed", "failure_rate", "failure_low", "failure_high", "since_resume")
 
 -- Each device is in exactly one state; `targeted` are all but those excluded.
 local function counts(found)
@@ -38,6 +41,20 @@ function rollout.shown(row)
     counts = counts(row.counts or {}), reason = row.reason, starts_at = row.starts_at,
     created_at = row.created_at, updated_at = row.updated_at,
   }
+end
+
+-- What a policy sees of the rollout's updates; and how many had succeeded and failed when somebody resumed it.
+-- row: of rollouts_driven or rollout_measured
+function rollout.stats(row)
+  return rollouts.stats(row.plan, row.stage, row.stage_age or 0, row.counts or {}, row.known_succeeded, row.known_failed)
+end
+
+-- row: of rollout_measured
+function rollout.shown_stats(row)
+  local stats = rollout.stats(row)
+  local shown = STATS { since_resume = SINCE(stats.since_resume) }
+  for _, name in ipairs(RATES) do shown[name] = stats[name] end
+  return shown
 end
 
 return rollout

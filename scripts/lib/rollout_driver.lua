@@ -5,6 +5,7 @@ local leases = require "lib.rollout_lease"
 local news = require "lib.rollout_news"
 local offering = require "lib.rollout_offers"
 local policy = require "lib.policy_source"
+local standing = require "lib.rollout"
 local update = require "lib.update"
 
 local FOLD, ENTERED, CANCELLED = 2000, 5000, 2000 -- how many at once
@@ -40,8 +41,7 @@ end
 -- What a policy sees ----------------------------------------------------------------------------------------------
 
 local function seen_stats(lease, rollout)
-  local stats, succeeded, failed = rollouts.stats(rollout.plan, rollout.stage, rollout.stage_age or 0,
-    rollout.counts or {}, rollout.known_succeeded, rollout.known_failed)
+  local stats, succeeded, failed = standing.stats(rollout)
   if succeeded ~= rollout.known_succeeded or failed ~= rollout.known_failed then
     db.run("rollout_know", lease.fence, rollout.id, succeeded, failed)
   end

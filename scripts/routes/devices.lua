@@ -52,8 +52,8 @@ local function count(req)
   return 200, { count = counted.count }
 end
 
-local FACETS_KEEP, FACETS_MOST, FACET_VALUES = 5, 100, 100 -- seconds; accounts; of each kind
-local kept_facets = kept(FACETS_KEEP, FACETS_MOST)
+local FACET_VALUES = 100 -- of each kind
+local kept_facets = kept { fresh = 5, most = 100 }
 local FACETS, FACET = json.record("chips", "versions", "tags"), json.record("value", "count")
 
 -- On a connection of its own: others do not wait behind it.

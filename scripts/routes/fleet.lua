@@ -4,9 +4,8 @@ local attention = require "lib.attention"
 local kept = require "lib.kept"
 local rollout = require "lib.rollout"
 
-local KEEP, MOST = 5, 100 -- seconds; accounts
 local VERSIONS, ROLLOUTS = 100, 100
-local kept_summaries = kept(KEEP, MOST)
+local kept_summaries = kept { fresh = 5, usable = 30, most = 100 } -- who looks each few seconds waits for none
 
 local SUMMARY = json.record("devices", "versions", "updates", "rollouts", "attention")
 local DEVICES = json.record("total", "online", "offline", "never_seen")

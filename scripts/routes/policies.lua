@@ -33,29 +33,28 @@ local function errors_of(problems, field)
   return errors
 end
 
--- What rows of the list have where it is to be without sources.
-local LIGHT = json.record("name", "revision", "parent", "author", "message", "note", "created_at", "updated_at", "rollouts",
-  "problems")
-local SHOWN = json.record("name", "revision", "parent", "author", "message", "note", "created_at", "updated_at", "rollouts",
-  "source", "declaration", "problems")
+local SHOWN = json.record("name", "description", "revision", "parent", "author", "message", "note", "created_at", "updated_at",
+  "rollouts", "source", "declaration", "problems")
+local LIGHT = json.record("name", "description", "revision", "parent", "author", "message", "note", "created_at", "updated_at",
+  "rollouts", "declaration", "problems")
 
-local function fields_of(row, problems)
+local function fields_of(row)
+  local plan, problems = policy.plan(row)
   return {
-    name = row.name, revision = row.revision, parent = row.parent, author = row.author, message = row.message,
-    note = row.note, created_at = row.created_at, updated_at = row.updated_at, rollouts = row.rollouts,
-    problems = listed(problems),
+    name = row.name, description = policy.description(row.source), revision = row.revision, parent = row.parent,
+    author = row.author, message = row.message, note = row.note, created_at = row.created_at, updated_at = row.updated_at,
+    rollouts = row.rollouts, declaration = plan, problems = listed(problems),
   }
 end
 
+-- Rows of the list where it is to be without sources.
 local function light(row)
-  local _, problems = policy.plan(row)
-  return LIGHT(fields_of(row, problems))
+  return LIGHT(fields_of(row))
 end
 
 local function shown(row)
-  local plan, problems = policy.plan(row)
-  local all = fields_of(row, problems)
-  all.source, all.declaration = row.source, plan
+  local all = fields_of(row)
+  all.source = row.source
   return SHOWN(all)
 end
 

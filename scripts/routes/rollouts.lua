@@ -16,6 +16,7 @@ local UPDATE_STATES = {
   "pending", "offered", "downloading", "installing", "succeeded", "failed", "rolled_back", "rejected", "timed_out",
   "cancelled",
 }
+local MEMBER_STATES = { "waiting", "held", "vanished", "skipped", "excluded", table.unpack(UPDATE_STATES) }
 
 local function refuse(field, message)
   fail(422, "The rollout cannot be made.", { errors = { { field = field, message = message } } })
@@ -56,10 +57,27 @@ local function create(req)
   return 201, { rollout = rollout.shown(find(id)) }
 end
 
+local HELD, EXCLUDED = json.record("verdict", "reason", "count"), json.record("reason", "count")
+
+-- Why devices are held and excluded. Where none is, none is looked for.
+local function reasons(row)
+  local counts, held, excluded = row.counts or {}, json.array {}, json.array {}
+  local some = (counts.held or 0) + (counts.excluded or 0) > 0
+  for _, kind in ipairs(some and db.all("rollout_reasons", row.id) or {}) do
+    if kind.state == "held" then
+      held[#held + 1] = HELD { verdict = kind.verdict, reason = kind.reason, count = kind.count }
+    else
+      excluded[#excluded + 1] = EXCLUDED { reason = kind.reason, count = kind.count }
+    end
+  end
+  return held, excluded
+end
+
 local function get(req)
   local row = find(req.params.id)
   local shown = rollout.shown(row)
-  shown.excluded = json.array(db.all("rollout_excluded", row.id))
+  shown.stats = rollout.shown_stats(db.one("rollout_measured", row.id))
+  shown.held, shown.excluded = reasons(row)
   shown.plan = row.plan
   shown.explanation = explain(row).explanation
   return 200, shown
@@ -105,6 +123,13 @@ local function updates(req)
   return page.answer(req, "rollout updates", rows, page.by_id)
 end
 
+local function members(req)
+  local row = find(req.params.id)
+  local after = page.start(req, "rollout members", 0)
+  local rows = db.all("rollout_members", row.id, after, req.query.limit + 1, req.query.state)
+  return page.answer(req, "rollout members", rows, function(member) return member.device_id end)
+end
+
 local function decisions(req)
   local row = find(req.params.id)
   local before = page.start(req, "decisions", math.maxinteger)
@@ -144,6 +169,11 @@ return {
     method = "GET", path = "/rollouts/:id/devices", who = "operator",
     query = page.query { state = { "string", one_of = UPDATE_STATES, optional = true } },
     handler = updates,
+  },
+  {
+    method = "GET", path = "/rollouts/:id/members", who = "operator",
+    query = page.query { state = { "string", one_of = MEMBER_STATES, optional = true } },
+    handler = members,
   },
   {
     method = "GET", path = "/rollouts/:id/decisions", who = "operator",

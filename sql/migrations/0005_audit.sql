@@ -198,3 +198,14 @@ end $$;
 -- Sessions are forgotten, the last login is not.
 alter table users add column last_login timestamptz;
 update users set last_login = (select max(created_at) from sessions where user_id = users.id);
+
+-- Of an account that is deleted the sessions are over, and stay for a while: instances that were away, or start later, ask
+-- for those that ended.
+alter table sessions alter column user_id drop not null, drop constraint sessions_user_id_fkey,
+  add foreign key (user_id) references users on delete set null;
+create function end_sessions_of_deleted() returns trigger language plpgsql as $$
+begin
+  update sessions set revoked_at = now() where user_id = old.id and revoked_at is null;
+  return old;
+end $$;
+create trigger users_deleted before delete on users for each row execute function end_sessions_of_deleted();

@@ -89,7 +89,7 @@ begin
      and new.telemetry ->> 'reset_reason' is not null
      and (jsonb_typeof(new.telemetry -> 'uptime') is distinct from 'number'
           or new.telemetry -> 'uptime' = old.telemetry -> 'uptime'
-          or new.last_seen - (new.telemetry ->> 'uptime')::float8 * interval '1 second' > old.last_seen) then
+          or (new.telemetry ->> 'uptime')::float8 < extract(epoch from new.last_seen - old.last_seen)) then
     perform keep_event(new.id, 'restart', jsonb_build_object('reset_reason', left(new.telemetry ->> 'reset_reason', 100)));
   end if;
   if old.status = 'offline' and new.status = 'online' then
@@ -120,3 +120,18 @@ create trigger updates_events after update of state on updates for each row
 -- By time instead of by id: pages of a device's timeline are read from the newest day on, and end there.
 drop index decisions_device;
 create index decisions_device on decisions (device_id, at desc, id desc) where device_id is not null;
+
+-- Makes and drops days of all tables; of telemetry, of logs and events, and of decisions as many as told are kept. Each
+-- table for itself: a new day is waited for by all who use the table, and who uses two of them takes them in any order.
+create procedure keep_days(telemetry int, logs int, decisions int) language plpgsql as $$
+begin
+  perform keep_partitions('telemetry', 7, telemetry);
+  commit;
+  perform keep_partitions('telemetry_hours', 7, telemetry);
+  commit;
+  perform keep_partitions('device_logs', 7, logs);
+  commit;
+  perform keep_partitions('device_events', 7, logs);
+  commit;
+  perform keep_partitions('decisions', 7, decisions);
+end $$;

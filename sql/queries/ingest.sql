@@ -87,9 +87,7 @@ update devices d set status = 'offline' from due where d.id = due.id and not due
 
 -- name: ingest_partitions
 -- Days to keep: $1 of telemetry  $2 of logs and events  $3 of decisions
-select keep_partitions('telemetry', 7, $1::int), keep_partitions('telemetry_hours', 7, $1::int),
-       keep_partitions('device_logs', 7, $2::int), keep_partitions('device_events', 7, $2::int),
-       keep_partitions('decisions', 7, $3::int);
+call keep_days($1::int, $2::int, $3::int);
 
 -- name: ingest_count read
 select status, count(*) from devices group by status;

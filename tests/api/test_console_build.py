@@ -89,6 +89,43 @@ def test_what_does_not_compile_leaves_what_was_built(tree):
     assert "it does not compile" in build(tree)
 
 
+NG = """#!/usr/bin/env node
+const fs = require("fs");
+const into = JSON.parse(fs.readFileSync("angular.json", "utf8")).projects.console.architect.build.options.outputPath;
+fs.rmSync(into, { recursive: true, force: true });
+%s
+fs.mkdirSync(into + "/browser", { recursive: true });
+fs.writeFileSync(into + "/browser/index.html", 'name="otad-api" content="" ' + fs.readFileSync("src/main.js", "utf8"));
+fs.writeFileSync(into + "/browser/main.js", "x".repeat(10000));
+"""
+
+
+def test_the_console_is_put_in_place_when_it_is_complete(tree):
+    console, own = tree / "plugins/console", ROOT / "plugins/console"
+    shutil.copytree(own / "tools", console / "tools")
+    shutil.copy(own / "angular.json", console)
+    package = json.loads((console / "package.json").read_text())
+    package["scripts"] = {"build": json.loads((own / "package.json").read_text())["scripts"]["build"]}
+    (console / "package.json").write_text(json.dumps(package))
+    build(tree)  # there is no ng yet
+    ng = console / "node_modules/.bin/ng"
+    ng.parent.mkdir(parents=True, exist_ok=True)
+
+    def builds(code=""):
+        ng.write_text(NG % code)
+        ng.chmod(0o755)
+        return build(tree)
+    assert "plugins/console/dist, after" in builds() and built(tree).endswith(" first ")
+    files = sorted(file.name for file in (console / "dist/browser").iterdir())
+    assert files == ["index.html", "main.js", "main.js.br", "main.js.gz"]
+    (console / "src/main.js").write_text("second ")
+    assert "it does not compile" in builds("process.exit(1)") and built(tree).endswith(" first ")
+    assert "it does not compile" in build(tree, OTAD_API="no address") and built(tree).endswith(" first ")
+    assert "plugins/console/dist, after" in builds() and built(tree).endswith(" second ")
+    assert sorted(file.name for file in (console / "dist").iterdir()) == [".built", "browser"]
+    assert "up to date" in build(tree)
+
+
 def test_a_registry_that_is_away(tree):
     lock = tree / "plugins/console/package-lock.json"
     content = json.loads(lock.read_text())

@@ -13,7 +13,7 @@ from devices import wait_for
 from rollouts import fleet, new_policy, roll  # noqa: F401 (a fixture)
 
 POLICY = ["name", "revision", "source", "author", "message", "parent", "created_at", "updated_at", "note", "declaration",
-          "problems", "rollouts"]
+          "problems", "rollouts", "description"]
 JSON = {"content-type": "application/json"}
 
 
@@ -77,8 +77,21 @@ def test_the_list_comes_in_pages(operator):
 def test_the_list_without_sources(operator):
     new_policy(operator, "return {}")
     full, light = (operator.client.get(f"/policies?limit=200&source={source}").json()["items"] for source in ("true", "false"))
-    assert light == [{key: value for key, value in one.items() if key not in ("source", "declaration")} for one in full]
+    assert light == [{key: value for key, value in one.items() if key != "source"} for one in full]
     problem(operator.client.get("/policies?source=no"), 422, "source")
+
+
+@pytest.mark.parametrize("source, said", [
+    ("-- Updates at night.\n-- In `two` nights. \n\nreturn {}", "Updates at night. In two nights."),
+    ("--- One.\n--\n-- Another paragraph.\nreturn {}", "One."),
+    ("return {} -- no", None), ("--[[ long ]]\nreturn {}", None), ("-- only\r\nreturn {}\r\n", "only"),
+    (f"-- {'ä' * 700}\nreturn {{}}", "ä" * 500 + "…"), ("--\nreturn {}", None),
+])
+def test_what_the_comment_at_the_top_says(operator, source, said):
+    policy = new_policy(operator, source)
+    assert get(operator, policy)["description"] == said
+    rows = operator.client.get("/policies?source=false&limit=200").json()["items"]
+    assert next(one for one in rows if one["name"] == policy)["description"] == said
 
 
 def test_how_many_rollouts_run_by_it(operator, fleet):

@@ -14,6 +14,9 @@ ROLLOUT = ["id", "name", "state", "policy", "revision", "firmware", "target", "p
            "reason", "starts_at", "created_at", "updated_at"]
 COUNTS = ["targeted", "excluded", "under_way", "waiting", "held", "pending", "offered", "downloading", "installing",
           "succeeded", "vanished", "failed", "rolled_back", "rejected", "timed_out", "cancelled", "skipped"]
+MEMBER = ["device_id", "device_code", "name", "state", "verdict", "reason", "line", "file", "ask_at", "attempts", "update_id",
+          "since"]
+RATES = ["ended", "succeeded", "failed", "failure_rate", "failure_low", "failure_high"]
 DECISION = ["id", "at", "device_id", "verdict", "reason", "policy", "revision", "line", "file"]
 HOLDS = 'return { admit = function()\n  return "hold", "not today"\nend }'
 
@@ -86,7 +89,11 @@ def test_a_rollout_has_all_its_fields(operator, image, target, roll):
     assert made["firmware"] == {key: image[key] for key in ("id", "version", "chip", "project", "size")}
     assert (made["counts"]["targeted"], made["counts"]["excluded"]) == (2, 1)
     held = wait_for(lambda: (lambda r: r if r["counts"]["held"] == 2 else None)(rollout(operator, made)), 20)
-    assert sorted(held) == sorted([*ROLLOUT, "excluded", "plan", "explanation"])
+    assert sorted(held) == sorted([*ROLLOUT, "stats", "held", "excluded", "plan", "explanation"])
+    assert held["held"] == [{"verdict": "hold", "reason": "not today", "count": 2}]
+    rates = dict.fromkeys(RATES, 0) | {"failure_high": 1}
+    assert held["stats"] == {**rates, "since_resume": rates}
+    assert list(held["stats"]) == [*RATES, "since_resume"] and list(held["stats"]["since_resume"]) == RATES
     assert held["stage"] | {"entered_at": 0} == {"index": 0, "name": "all", "share": 1, "entered_at": 0, "of": 1}
     assert held["stage"]["entered_at"] >= held["created_at"]
     assert [(row["count"], "esp32s3" in row["reason"]) for row in held["excluded"]] == [(1, True)]
@@ -207,7 +214,9 @@ end }""")
     updates = pages(operator, f"/rollouts/{made['id']}/devices", 3)
     assert [update["id"] for update in updates] == sorted((update["id"] for update in updates), reverse=True)
     assert {update["device_id"] for update in updates} == {device.id for device in devices[1:]}
-    assert all(sorted(update) == sorted(UPDATE) and update["rollout_id"] == made["id"] for update in updates)
+    assert all(sorted(update) == sorted([*UPDATE, "device_code", "name"]) and update["rollout_id"] == made["id"]
+               for update in updates)
+    assert {update["device_code"] for update in updates} == {device.device["device_code"] for device in devices[1:]}
     wait_for(lambda: len(pages(operator, f"/rollouts/{made['id']}/devices?state=offered", 2)) == 4, 20)
     assert pages(operator, f"/rollouts/{made['id']}/devices?state=succeeded", 2) == []
     for query, field in (("state=held", "state"), ("state=", "state"), ("limit=x", "limit"), ("cursor=x", "cursor")):
@@ -227,6 +236,59 @@ end }""")
         problem(operator.client.get(f"/rollouts/{made['id']}/decisions?{query}"), 422, field)
     cursor = operator.client.get(f"/rollouts/{made['id']}/decisions?limit=1").json()["next"]
     problem(operator.client.get(f"/rollouts/{made['id']}/devices?cursor={cursor}"), 422, "cursor")
+
+
+def test_members(operator, target, roll):
+    offered, held, skipped, odd = devices = [*target(3), *target(1, chip="esp32s3", name="Odd one")]
+    for device, of in zip(devices, ("offer", "hold", "skip", "offer")):
+        operator.client.patch(f"/devices/{device.id}", json={"tags": {**target.tags, "of": of}})
+    policy = new_policy(operator, """return { admit = function(device)
+  if device.tags.of == "hold" then return "hold", "later", { again = "1h" } end
+  if device.tags.of == "skip" then return "skip" end
+  return "offer", "welcome"
+end }""")
+    made = roll(policy)
+    wait_for(lambda: rollout(operator, made)["counts"] | {"offered": 1, "held": 1, "skipped": 1, "excluded": 1}
+             == rollout(operator, made)["counts"], 20)
+    path = f"/rollouts/{made['id']}/members"
+    found = pages(operator, path, 3)
+    assert all(list(member) == MEMBER for member in found)
+    assert [(m["device_id"], m["device_code"]) for m in found] == [(d.id, d.device["device_code"]) for d in devices]
+    assert [m["name"] for m in found] == [None, None, None, "Odd one"]
+    assert [(m["state"], m["verdict"], m["reason"], m["line"], m["file"], m["attempts"]) for m in found] == [
+        ("offered", "offer", "welcome", 4, None, 1), ("held", "hold", "later", 2, None, 0),
+        ("skipped", "skip", None, 3, None, 0),
+        ("excluded", None, "is an esp32s3, the firmware is for esp32", None, None, 0)]
+    update, = pages(operator, f"/rollouts/{made['id']}/devices", 2)
+    assert [m["update_id"] for m in found] == [update["id"], None, None, None]
+    assert [m["ask_at"] is not None for m in found] == [False, True, False, False]
+    assert found[1]["ask_at"] > found[1]["since"]
+    for member in found:
+        assert pages(operator, f"{path}?state={member['state']}", 1) == [member]
+    assert pages(operator, f"{path}?state=vanished", 1) == []
+    for query, field in (("state=running", "state"), ("state=", "state"), ("limit=0", "limit"), ("device_id=1", "device_id")):
+        problem(operator.client.get(f"{path}?{query}"), 422, field)
+    cursor = operator.client.get(f"{path}?limit=1").json()["next"]
+    problem(operator.client.get(f"/rollouts/{made['id']}/devices?cursor={cursor}"), 422, "cursor")
+    problem(operator.client.get("/rollouts/2147483647/members"), 404)
+
+
+def test_the_most_frequent_reason_comes_first(otad, operator, target, roll):
+    """Also of devices that were held before they were excluded, whose policy said different things by then."""
+    devices = target(6)
+    made = roll(new_policy(operator, HOLDS))
+    wait_for(lambda: rollout(operator, made)["counts"]["held"] == 6, 20)
+    ids = [device.id for device in devices]
+    otad.psql(f"""update rollout_devices set reason = 'rare', ask_at = 'infinity'
+                    where rollout_id = {made["id"]} and device_id = {ids[0]};
+                  update rollout_devices set state = 'excluded', reason = 'unfit', verdict = case device_id when {ids[5]} then 'hold' end
+                    where rollout_id = {made["id"]} and device_id in ({ids[4]}, {ids[5]})""")
+    now = rollout(operator, made)
+    assert now["held"] == [{"verdict": "hold", "reason": "not today", "count": 3},
+                           {"verdict": "hold", "reason": "rare", "count": 1}]
+    assert now["excluded"] == [{"reason": "unfit", "count": 2}]
+    members = pages(operator, f"/rollouts/{made['id']}/members?state=excluded", 2)
+    assert [(member["verdict"], member["line"]) for member in members] == [(None, None)] * 2
 
 
 def test_what_does_not_load_holds_and_says_so(otad, operator, target, roll):
@@ -256,7 +318,8 @@ def test_what_does_not_load_holds_and_says_so(otad, operator, target, roll):
 
 @pytest.mark.parametrize("method, path", [
     ("POST", "/rollouts"), ("GET", "/rollouts"), ("GET", "/rollouts/1"), ("GET", "/rollouts/2147483647"),
-    ("GET", "/rollouts/1/devices"), ("GET", "/rollouts/1/decisions"), *(("POST", f"/rollouts/1/{verb}") for verb in VERBS)])
+    ("GET", "/rollouts/1/devices"), ("GET", "/rollouts/1/decisions"), ("GET", "/rollouts/1/members"),
+    *(("POST", f"/rollouts/1/{verb}") for verb in VERBS)])
 def test_rollouts_are_for_operators(client, user, method, path):
     body = {} if method == "POST" else None
     problem(user.client.request(method, path, json=body), 403)

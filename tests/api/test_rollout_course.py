@@ -1,4 +1,5 @@
 """How rollouts go on, or do not: what ends badly, silence, operators' words, the way back, and orders that are refused."""
+import json
 import secrets
 import time
 
@@ -135,6 +136,14 @@ def test_resumed_knowingly_it_waits_for_new_evidence(otad, operator, fleet):
         rollout(operator, made)))
     assert paused["reason"] == "2 of 2 failed since it was resumed: surely more than 5 %"
     assert paused["counts"]["failed"] == 4
+    seen = json.loads(otad.psql(f"""select inputs->'stats' from decisions
+                                    where rollout_id = {made["id"]} and verdict = 'pause' order by id desc limit 1"""))
+    stats = paused["stats"]  # as the policy has them
+    assert (stats["failed"], stats["since_resume"]["failed"]) == (4, 2)
+    assert stats == {name: seen[name] for name in stats}
+    steer(operator, made, "resume", "again")
+    now = rollout(operator, made)["stats"]
+    assert (now["failed"], now["since_resume"]["ended"]) == (4, 0)
 
 
 @together

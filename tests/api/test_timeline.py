@@ -109,6 +109,12 @@ def test_sessions_without_a_reason_are_none(operator, device):
     assert texts(operator, device) == ["registered", "came online"]
 
 
+def test_an_uptime_beyond_all_calendars_is_taken(operator, online):
+    again(online, reset_reason="power_on", uptime=1e12)
+    again(online, reset_reason="panic", uptime=0)
+    assert texts(operator, online)[-1] == "restarted (panic)"
+
+
 def test_an_update_passes_through_its_states(operator, online):
     _, firmware = stored(operator)
     update = started(operator, online, firmware)

@@ -10,7 +10,7 @@ import pytest
 
 from accounts import Account
 from devices import Device, wait_for
-from system import ROOT
+from system import PROGRAM, ROOT
 from test_firmware import stored
 from instances import Instance
 
@@ -128,6 +128,27 @@ def test_history_is_kept_as_long_as_configured(system):
             f"select current_date - right(inhrelid::regclass::text, 8)::date as age from pg_inherits "
             f"where inhparent = '{table}'::regclass and right(inhrelid::regclass::text, 8) < "
             f"to_char(current_date - 10, 'YYYYMMDD') order by 1").split() == [str(age) for age in kept], 20)
+
+
+def test_days_of_one_table_are_made_while_others_wait(system):
+    """Where all went in one transaction, whoever read two tables and made it wait for one was its deadlock."""
+    reader = subprocess.Popen(["psql", "-XAtq", system.database_url], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                              text=True, bufsize=1)
+    try:
+        for table in KEEP_DAYS:
+            system.psql(f"do $$ begin execute 'drop table {table}_' || to_char(current_date + 7, 'YYYYMMDD'); end $$")
+        reader.stdin.write("begin; select count(*) from decisions;\n")
+        reader.stdout.readline()
+        migration = subprocess.Popen([PROGRAM, "migrate"], env=system.environment(), cwd=ROOT, stdout=subprocess.DEVNULL)
+        wait_for(lambda: system.psql("select count(*) from pg_locks where not granted and relation = 'decisions'::regclass") == "1")
+        reader.stdin.write("select count(*) from device_events, telemetry, telemetry_hours, device_logs; select 'read';\n")
+        assert reader.stdout.readline() and reader.stdout.readline() == "read\n"
+        reader.stdin.write("commit;\n")
+        assert migration.wait(10) == 0
+        for table in KEEP_DAYS:
+            assert system.psql(f"select to_regclass('{table}_' || to_char(current_date + 7, 'YYYYMMDD')) is not null") == "t"
+    finally:
+        reader.kill()
 
 
 def test_the_brokers_account_may_stand_in_its_url(system, tmp_path):

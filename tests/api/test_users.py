@@ -8,6 +8,7 @@ import pytest
 from accounts import PASSWORD, Account
 from answers import client_from, problem, without_id
 from devices import wait_for
+from instances import Instance
 from test_devices import pages, register
 
 OTHER = "another battery, staple & horse"
@@ -144,6 +145,16 @@ def test_delete(otad, operator, user):
     assert log_in(otad, user).status_code == 401
     problem(operator.client.delete(f"/users/{user.id}"), 404)
     assert Account(otad, email=user.email).id != user.id
+
+
+def test_an_instance_that_starts_later_knows_of_it(otad, operator, make_user):
+    account = make_user(role="operator")
+    session = session_of(otad, account)
+    assert operator.client.delete(f"/users/{account.id}").status_code == 204
+    later = Instance(otad)
+    assert later.get("/users", session["access_token"]).status_code == 401
+    later.end()
+    assert otad.psql(f"select count(*) from sessions where user_id = {account.id}") == "0"
 
 
 def test_an_account_with_devices_stays(otad, operator, user):

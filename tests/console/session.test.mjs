@@ -107,11 +107,11 @@ test('a password is changed, and the session goes on with the new one', async ()
   await person.login('forgetful@example.org');
   await person.go('settings');
   const { page } = person;
-  await page.getByLabel('Present password').fill('not the password');
+  await page.getByLabel('Current password').fill('not the password');
   await page.getByLabel('New password').fill('another horse battery');
   await page.getByRole('button', { name: 'Change password' }).click();
   assert.match(await page.getByRole('alert').innerText(), /password is wrong/);
-  await page.getByLabel('Present password').fill(PASSWORD);
+  await page.getByLabel('Current password').fill(PASSWORD);
   await page.getByRole('button', { name: 'Change password' }).click();
   await page.getByText('Your password was changed.').waitFor();
   await page.reload();

@@ -1,10 +1,13 @@
-// After `ng build`: names the API in index.html (OTAD_API: where the console is served by somebody else than otad) and
-// compresses once what otad then sends as it is: FILE.br and FILE.gz beside each FILE that gets smaller.
-import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+// After `ng build`, which builds into dist/new: names the API in index.html (OTAD_API: where the console is served by
+// somebody else than otad), compresses once what otad then sends as it is (FILE.br and FILE.gz beside each FILE that gets
+// smaller), and puts it in the place of dist/browser. What does not build leaves the console that was built before.
+import { existsSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { extname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { brotliCompressSync, constants, gzipSync } from 'node:zlib';
 
-const dist = new URL('../dist/browser/', import.meta.url).pathname;
+const place = (name) => fileURLToPath(new URL(`../dist/${name}/`, import.meta.url));
+const dist = place('new/browser');
 const compressible = new Set(['.css', '.html', '.ico', '.js', '.json', '.svg', '.txt', '.webmanifest']);
 
 const index = join(dist, 'index.html');
@@ -27,3 +30,8 @@ for (const name of readdirSync(dist, { recursive: true })) {
     if (small.length < data.length) writeFileSync(file + suffix, small);
   }
 }
+
+rmSync(place('old'), { recursive: true, force: true });
+if (existsSync(place('browser'))) renameSync(place('browser'), place('old'));
+renameSync(dist, place('browser'));
+for (const name of ['new', 'old']) rmSync(place(name), { recursive: true, force: true });

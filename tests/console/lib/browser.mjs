@@ -25,6 +25,23 @@ export function launch() {
   return chromium.launch({ executablePath: '/usr/bin/chromium', args: ARGUMENTS });
 }
 
+/** In the page: a quarter of a second without a change. */
+function stillness() {
+  return new Promise((done) => {
+    let timer;
+    const wait = () => {
+      clearTimeout(timer);
+      timer = setTimeout(() => {
+        observer.disconnect();
+        done();
+      }, 250);
+    };
+    const observer = new MutationObserver(wait);
+    observer.observe(document, { subtree: true, childList: true, attributes: true, characterData: true });
+    wait();
+  });
+}
+
 /** A person with a browser of their own: `page`, and `complaints`, what it had to say. */
 export class Person {
   static async arrive(browser, system, look = 'light') {
@@ -66,21 +83,23 @@ export class Person {
     await this.settled();
   }
 
-  /** Nothing that can be seen is loading any more. */
+  /** The page is there, nothing that can be seen is loading, and nothing has changed for a while. */
   async settled() {
-    await this.page.locator('h1').first().waitFor();
-    await this.page.waitForFunction(() =>
-      [...document.querySelectorAll('otad-loading')].every((one) => one.getBoundingClientRect().top > innerHeight),
-    );
+    const there = () =>
+      document.querySelector('h1') &&
+      [...document.querySelectorAll('otad-loading')].every((one) => one.getBoundingClientRect().top > innerHeight);
+    await this.page.evaluate(stillness);
+    await this.page.waitForFunction(there);
+    await this.page.evaluate(stillness);
+    await this.page.waitForFunction(there);
   }
 
-  /** What axe finds against WCAG 2.2 AA, in words; [] for nothing. */
-  async axe() {
+  /** What axe finds against WCAG 2.2 AA, in words; [] for nothing. without: rules that are not asked. */
+  async axe(...without) {
     await this.page.evaluate(axe);
-    const { violations } = await this.page.evaluate(() =>
-      globalThis.axe.run({
-        runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'],
-      }),
+    const { violations } = await this.page.evaluate(
+      (rules) => globalThis.axe.run({ runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'], rules }),
+      Object.fromEntries(without.map((rule) => [rule, { enabled: false }])),
     );
     return violations.flatMap(({ id, nodes }) =>
       nodes.slice(0, 4).map(({ target, failureSummary }) => `${id} at ${target.join(' ')}: ${failureSummary}`),

@@ -33,6 +33,7 @@ static const char sql[] =
     "-- name: wrong_write\ninsert into nowhere values (1);\n"
     "-- name: sleep read\nselect pg_sleep($1::float8);\n"
     "-- name: sleep_write\nselect pg_sleep($1::float8);\n"
+    "-- name: sleep_anew read anew\nselect pg_sleep($1::float8);\n"
     "-- name: no_timeout\nselect set_config('statement_timeout', '0', false);\n"
     "-- name: kill_me\nselect pg_terminate_backend(pg_backend_pid());\n"
     "-- name: deallocate\ndeallocate all;\n"

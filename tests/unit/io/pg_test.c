@@ -44,6 +44,24 @@ static void test_reads_anew(void **state)
     good(&calls[0], "prepared two");
 }
 
+/* A few people who searched had all connections, and others waited behind them. */
+static void test_behind_what_is_planned_anew_waits_nobody(void **state)
+{
+    NEEDS_SERVER;
+    struct call slow[2], call;
+    open_pg(2, 0, 5000);
+    loop_for(worker, turn, NULL, 200); /* the other connection, too */
+    for (int i = 0; i < 2; i++) {
+        ask(&slow[i], "sleep_anew", "1", NULL);
+        loop_for(worker, turn, NULL, 50);
+    }
+    ask(&call, "two", "4", NULL);
+    good(&call, "8");
+    assert_int_equal(slow[0].answers, 0);
+    for (int i = 0; i < 2; i++)
+        good(&slow[i], "");
+}
+
 static void test_many_reads_share_a_turn(void **state)
 {
     NEEDS_SERVER;
@@ -440,6 +458,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(test_statements),
         CASE(test_reads_anew),
+        CASE(test_behind_what_is_planned_anew_waits_nobody),
         CASE(test_many_reads_share_a_turn),
         CASE(test_a_failing_read_leaves_its_neighbours_alone),
         CASE(test_statement_unprepared_behind_a_failure),

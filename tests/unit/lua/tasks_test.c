@@ -206,6 +206,33 @@ static void test_concurrently(void **state)
     lab_refused(lab, "scripts/tasks/b.lua", 1, "cannot wait here");
 }
 
+/* What nobody waits for begins when its caller waits or has ended, and its errors are nobody's. */
+static void test_meanwhile(void **state)
+{
+    struct lab *lab = *state;
+    lab_write(lab, "lib/count.lua", "return {}");
+    lab_write(lab, "tasks/a.lua",
+              "local count = require('lib.count')\n"
+              "local function say(word) count.order = (count.order or '') .. word end\n"
+              "return { every = '1h', run = function()\n"
+              "  meanwhile(function() say 'b' crypto.hash_password('0123456789') say 'd' end)\n"
+              "  meanwhile(function() say 'c' error('nobody hears this') end)\n"
+              "  count.wrong = select(2, pcall(meanwhile, 7))\n"
+              "  say 'a'\n"
+              "end }");
+    lab_load_fine(lab);
+    tasks = tasks_new(&lab->runtime);
+    while (strlen(lab_run(lab, "return require('lib.count').order or ''")) < 1)
+        loop_for(worker, NULL, NULL, 20);
+    for (int i = 0; i < 500 && lab->runtime.detached > 0; i++)
+        loop_for(worker, NULL, NULL, 20);
+    assert_int_equal(lab->runtime.detached, 0);
+    lab_expect(lab, "return require('lib.count').order", "abcd");
+    lab_expect(lab, "return (require('lib.count').wrong:match('function expected'))", "function expected");
+    lab_write(lab, "tasks/b.lua", "meanwhile(function() end) return { every = '1h', run = function() end }");
+    lab_refused(lab, "scripts/tasks/b.lua", 1, "cannot wait here");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -215,6 +242,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_never_twice_at_once, setup, teardown),
         cmocka_unit_test_setup_teardown(test_renamed_tasks, setup, teardown),
         cmocka_unit_test_setup_teardown(test_concurrently, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_meanwhile, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

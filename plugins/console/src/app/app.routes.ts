@@ -1,5 +1,5 @@
 import { inject } from '@angular/core';
-import { CanActivateFn, Router, Routes } from '@angular/router';
+import { CanActivateFn, CanDeactivateFn, Router, Routes } from '@angular/router';
 import { Session } from './core/session';
 
 /** Pages are for who is logged in; others log in first, and come back. */
@@ -7,6 +7,9 @@ const loggedIn: CanActivateFn = (_, state) =>
   inject(Session).user() ? true : inject(Router).createUrlTree(['/login'], { queryParams: { to: state.url } });
 
 const operators: CanActivateFn = () => (inject(Session).operator() ? true : inject(Router).createUrlTree(['/']));
+
+/** Pages with something to lose ask before they are left; not where the session is over, which nobody can help. */
+const asked: CanDeactivateFn<{ mayLeave(): Promise<boolean> }> = (page) => !inject(Session).user() || page.mayLeave();
 
 export const routes: Routes = [
   { path: 'login', title: 'Log in', loadComponent: () => import('./pages/login/login').then((m) => m.LoginPage) },
@@ -29,6 +32,7 @@ export const routes: Routes = [
       {
         path: 'devices/add',
         title: 'Add a device',
+        canDeactivate: [asked],
         loadComponent: () => import('./pages/add-device/add-device').then((m) => m.AddDevicePage),
       },
       {
@@ -73,6 +77,7 @@ export const routes: Routes = [
           {
             path: 'policies/:name',
             title: 'Policy',
+            canDeactivate: [asked],
             loadComponent: () => import('./pages/policies/policy').then((m) => m.PolicyPage),
           },
           {

@@ -78,6 +78,7 @@ export class Shell {
   protected readonly feedWords = computed(() => FEED_WORDS[this.feed.state()]);
   protected readonly open = signal(false); // the navigation, on a small screen
   private readonly find = viewChild.required<ElementRef<HTMLInputElement>>('find');
+  private readonly opener = viewChild.required<string, ElementRef<HTMLElement>>('opener', { read: ElementRef });
   private readonly main = viewChild.required<ElementRef<HTMLElement>>('main');
 
   protected readonly url = toSignal(
@@ -121,8 +122,9 @@ export class Shell {
       event.preventDefault();
       this.find().nativeElement.focus();
       this.find().nativeElement.select();
-    } else if (event.key === 'Escape') {
+    } else if (event.key === 'Escape' && this.open()) {
       this.open.set(false);
+      this.opener().nativeElement.focus(); // what had the focus may be hidden now
     }
   }
 

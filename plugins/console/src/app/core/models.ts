@@ -190,14 +190,27 @@ export interface Stage {
   soak: number;
 }
 
+/** What a policy declares, defaults filled in. */
+export interface Plan {
+  stages: Stage[];
+  rate?: { per_minute: number; growth: number };
+  concurrency?: number;
+  timeout?: number;
+  retry?: { max: number; after: number };
+  spread?: { tag: string; concurrency: number };
+  max_failure?: number;
+  priority?: number;
+  /** Whether it has such a function. */
+  admit?: boolean;
+  advance?: boolean;
+  from?: string[];
+  steps?: string[];
+  downgrade?: boolean;
+}
+
 export interface RolloutDetail extends Rollout {
   excluded: { reason: string; count: number }[];
-  plan: {
-    stages: Stage[];
-    concurrency?: number;
-    rate?: { per_minute: number; growth: number };
-    [more: string]: unknown;
-  };
+  plan: Plan;
   explanation: string;
 }
 
@@ -221,8 +234,11 @@ export interface PolicyProblem {
   message: string;
 }
 
-export interface Policy {
+/** As lists have it. */
+export interface PolicyRow {
   name: string;
+  /** What the comment at the top of its source says. */
+  description: string | null;
   revision: string;
   parent: string | null;
   author: string | null;
@@ -230,11 +246,14 @@ export interface Policy {
   note: string | null;
   created_at: string;
   updated_at: string;
-  source: string;
-  declaration: { stages: Stage[]; [more: string]: unknown } | null;
+  declaration: Plan | null;
   problems: PolicyProblem[];
   /** Running rollouts that go by it. */
-  rollouts?: number;
+  rollouts: number;
+}
+
+export interface Policy extends PolicyRow {
+  source: string;
 }
 
 export interface Revision {
@@ -266,12 +285,13 @@ export interface SimulatedDecision extends SimulatedCounts {
   file: string | null;
 }
 
-export interface SimulatedStage extends SimulatedCounts {
+/** Of a stage that it never came to there are no counts. */
+export interface SimulatedStage extends Partial<SimulatedCounts> {
   name: string;
   share: number;
   soak_s: number;
-  entered_s: number;
-  until_s: number;
+  entered_s: number | null;
+  until_s?: number;
 }
 
 export interface Simulation {

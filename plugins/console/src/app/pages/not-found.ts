@@ -6,7 +6,7 @@ import { PageHeader } from '../ui/page-header';
   changeDetection: ChangeDetectionStrategy.OnPush,
   imports: [PageHeader, RouterLink],
   template: `<otad-header title="There is no such page"
-    ><p>Try <a routerLink="/">Home</a>.</p></otad-header
+    ><p>Its address may be mistyped, or what it showed is gone. <a routerLink="/">Go to Home</a></p></otad-header
   >`,
 })
 export class NotFoundPage {}

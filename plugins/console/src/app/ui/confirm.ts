@@ -11,6 +11,8 @@ export interface Question {
   text: string;
   /** What the button says: the verb, never "OK". */
   verb: string;
+  /** What the other button says, where "Cancel" would be taken for the verb. */
+  no?: string;
   /** Whether it cannot be undone. */
   danger?: boolean;
   /** Asks for a reason: 'optional' or 'needed'. */
@@ -47,7 +49,7 @@ export interface Question {
         }
       </mat-dialog-content>
       <mat-dialog-actions align="end">
-        <button matButton type="button" [mat-dialog-close]="undefined">Cancel</button>
+        <button matButton type="button" [mat-dialog-close]="undefined">{{ question.no ?? 'Cancel' }}</button>
         <button matButton="filled" type="submit" [class.danger]="question.danger" [disabled]="!good()">
           {{ question.verb }}
         </button>

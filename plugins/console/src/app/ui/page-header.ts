@@ -30,6 +30,7 @@ import { Icon } from './icon';
     }
     .back {
       display: inline-flex;
+      min-height: 24px;
       align-items: center;
       font-size: 13px;
     }

@@ -16,21 +16,19 @@ import { MatInputModule } from '@angular/material/input';
 import { Api } from '../core/api';
 import { counted } from '../core/format';
 import { Facets, Target } from '../core/models';
-import { MOST_IDS, readIds, readTags, tagProblem, writeTags } from './targets';
+import { TagsField } from './tags-field';
+import { MOST_IDS, readIds } from './targets';
 import { TokenField } from './token-field';
 
 /** Which devices: by tags, by what they run, or one by one. Nothing given: all that can have the firmware. */
 @Component({
   selector: 'otad-target-editor',
   changeDetection: ChangeDetectionStrategy.OnPush,
-  imports: [FormsModule, MatFormFieldModule, MatInputModule, TokenField],
-  template: `<otad-token-field
-      label="Tags"
-      hint="Devices that have all of them, such as site:hall-1"
-      [values]="tags()"
-      (valuesChange)="setTags($event)"
-      [suggestions]="facets().tags"
-      [check]="tagProblem"
+  imports: [FormsModule, MatFormFieldModule, MatInputModule, TagsField, TokenField],
+  template: `<otad-tags-field
+      hint="Devices that have all of them: name:value, then Enter"
+      [tags]="target().tags ?? {}"
+      (tagsChange)="change({ tags: $event })"
       [error]="errors()['target.tags']"
     />
     <otad-token-field
@@ -38,7 +36,7 @@ import { TokenField } from './token-field';
       hint="Devices that run one of them"
       [values]="target().versions ?? []"
       (valuesChange)="change({ versions: $event })"
-      [suggestions]="facets().versions"
+      [suggestions]="versions()"
       [error]="errors()['target.versions']"
     />
     <mat-form-field>
@@ -75,12 +73,8 @@ export class TargetEditor {
   /** Whether what was typed is a target; not while something in it cannot be read. */
   readonly sound = output<boolean>();
 
-  protected readonly tagProblem = tagProblem;
   private readonly found = this.api.resource<Facets>(() => '/devices/facets');
-  protected readonly facets = computed<Facets>(() =>
-    this.found.hasValue() ? this.found.value()! : { chips: [], versions: [], tags: [] },
-  );
-  protected readonly tags = computed(() => writeTags(this.target().tags));
+  protected readonly versions = computed(() => (this.found.hasValue() ? this.found.value()!.versions : []));
   protected readonly idsText = signal('');
   private readonly read = computed(() => readIds(this.idsText()));
   protected readonly idsHint = computed(() =>
@@ -111,10 +105,6 @@ export class TargetEditor {
 
   protected change(part: Partial<Target>): void {
     this.target.update((target) => ({ ...target, ...part }));
-  }
-
-  protected setTags(texts: string[]): void {
-    this.change({ tags: readTags(texts) });
   }
 
   protected setIds(text: string): void {

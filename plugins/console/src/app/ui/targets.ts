@@ -11,10 +11,10 @@ export function readIds(text: string): { ids: number[]; wrong: string[] } {
 }
 
 export function tagProblem(text: string): string | null {
-  return /^[^:]+:.+$/.test(text) ? null : 'A tag is written key:value';
+  return /^[^:]+:/.test(text) ? null : 'A tag is written name:value';
 }
 
-/** Of one key the last value holds: a device has one. */
+/** Of one name the last value holds: a device has one. */
 export function readTags(texts: string[]): Tags {
   return Object.fromEntries(
     texts.map((text) => [text.slice(0, text.indexOf(':')).trim(), text.slice(text.indexOf(':') + 1).trim()]),

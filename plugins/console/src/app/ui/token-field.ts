@@ -8,7 +8,7 @@ import {
   signal,
   viewChild,
 } from '@angular/core';
-import { MatAutocompleteModule } from '@angular/material/autocomplete';
+import { MatAutocompleteModule, MatAutocompleteTrigger } from '@angular/material/autocomplete';
 import { MatChipsModule } from '@angular/material/chips';
 import { MatFormFieldModule } from '@angular/material/form-field';
 import { mdiClose } from '@mdi/js';
@@ -39,7 +39,7 @@ const SHOWN = 12; // suggestions
       #box
       autocomplete="off"
       [matChipInputFor]="grid"
-      [matChipInputSeparatorKeyCodes]="separators"
+      [matChipInputSeparatorKeyCodes]="separators()"
       [matChipInputAddOnBlur]="!auto.isOpen"
       [matAutocomplete]="auto"
       (input)="typed.set(box.value)"
@@ -84,11 +84,12 @@ export class TokenField {
   readonly values = model.required<string[]>();
   readonly suggestions = input<Facet[]>([]);
   readonly check = input<(text: string) => string | null>(() => null);
+  /** Keys that end a text. */
+  readonly separators = input([ENTER, COMMA]);
   /** What the server says is wrong. */
   readonly error = input<string>();
 
   protected readonly icon = mdiClose;
-  protected readonly separators = [ENTER, COMMA];
   protected readonly number = count;
   protected readonly typed = signal('');
   protected readonly mistake = signal<string | null>(null);
@@ -99,16 +100,24 @@ export class TokenField {
       .filter(({ value }) => value.toLowerCase().includes(text) && !this.values().includes(value))
       .slice(0, SHOWN);
   });
+  private readonly list = viewChild.required(MatAutocompleteTrigger);
   private readonly box = viewChild.required<ElementRef<HTMLInputElement>>('box');
 
   protected add(text: string): void {
     const value = text.trim();
     const mistake = value ? this.check()(value) : null;
     this.mistake.set(mistake);
+    this.list().closePanel(); // it would lie over the field below
     if (mistake) return;
     this.box().nativeElement.value = '';
     this.typed.set('');
     if (value && !this.values().includes(value)) this.values.set([...this.values(), value]);
+  }
+
+  /** Takes in what is still being typed; false: it is wrong. */
+  take(): boolean {
+    this.add(this.box().nativeElement.value);
+    return this.mistake() === null;
   }
 
   protected remove(value: string): void {

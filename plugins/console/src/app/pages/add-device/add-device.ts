@@ -4,16 +4,15 @@ import { MatButtonModule } from '@angular/material/button';
 import { MatFormFieldModule } from '@angular/material/form-field';
 import { MatInputModule } from '@angular/material/input';
 import { MatSelectModule } from '@angular/material/select';
-import { ActivatedRoute, RouterLink } from '@angular/router';
+import { RouterLink } from '@angular/router';
 import { Api, ApiError } from '../../core/api';
+import { CHIP_NAMES } from '../../core/chips';
 import { Registration, Tags } from '../../core/models';
-import { Session } from '../../core/session';
 import { Confirm } from '../../ui/confirm';
 import { Copy } from '../../ui/copy';
 import { Problem } from '../../ui/notice';
 import { PageHeader } from '../../ui/page-header';
-import { TagsEdit } from '../../ui/tags-edit';
-import { CHIPS } from './chips';
+import { TagsField } from '../../ui/tags-field';
 import { codeProblem, simulatorCommand } from './configs';
 import { CredentialsView } from './credentials';
 import { FirstContact } from './first-contact';
@@ -35,7 +34,7 @@ import { Flash } from './flash';
     PageHeader,
     Problem,
     RouterLink,
-    TagsEdit,
+    TagsField,
   ],
   templateUrl: './add-device.html',
   styleUrl: './add-device.scss',
@@ -44,11 +43,10 @@ import { Flash } from './flash';
 export class AddDevicePage {
   private readonly api = inject(Api);
   private readonly confirm = inject(Confirm);
-  private readonly session = inject(Session);
-  private readonly editor = viewChild(TagsEdit);
+  private readonly tagsField = viewChild(TagsField);
   private readonly flash = viewChild(Flash);
 
-  protected readonly chips = CHIPS;
+  protected readonly chips = CHIP_NAMES;
   protected readonly code = signal('');
   protected readonly touched = signal(false);
   protected readonly name = signal('');
@@ -67,14 +65,8 @@ export class AddDevicePage {
   );
   protected readonly command = computed(() => simulatorCommand(this.registration()!.device));
 
-  constructor() {
-    // The page asks before it is left with a password that nobody kept.
-    const route = inject(ActivatedRoute).routeConfig;
-    if (route) route.canDeactivate ??= [(page: AddDevicePage) => page.mayLeave()];
-  }
-
+  /** Asked by the router, before a password goes that nobody kept. */
   async mayLeave(): Promise<boolean> {
-    if (!this.session.user()) return true;
     if (this.flash()?.busy()) {
       return this.leave('The flash of the board is being written. A board that is left half written does not start.');
     }
@@ -87,9 +79,8 @@ export class AddDevicePage {
   }
 
   protected async register(): Promise<void> {
-    this.editor()?.add();
     this.touched.set(true);
-    if (this.codeProblem()) return;
+    if (!this.tagsField()?.take() || this.codeProblem()) return;
     this.busy.set(true);
     this.error.set(null);
     const code = this.code().trim();

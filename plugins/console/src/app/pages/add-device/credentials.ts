@@ -4,11 +4,11 @@ import { MatCheckboxModule } from '@angular/material/checkbox';
 import { MatTabsModule } from '@angular/material/tabs';
 import { mdiAlertOutline, mdiDownload } from '@mdi/js';
 import { Credentials, Device, Registration } from '../../core/models';
+import { save } from '../../core/save';
 import { Copy } from '../../ui/copy';
 import { Icon } from '../../ui/icon';
 import { Qr } from '../../ui/qr';
 import { arduinoSketch, espIdfCredentials, espIdfHeader, qrText, registrationFile } from './configs';
-import { save } from './save';
 
 /**
  * Credentials of a device, which nobody can see again: as text, as QR code, and, after a registration, as what projects

@@ -20,12 +20,12 @@ import { Icon } from '../../ui/icon';
       <div class="words">
         <strong>{{ device.device_code }} is online</strong>
         <span>
-          It runs {{ device.firmware_version ?? 'a version that it did not tell'
-          }}{{ device.chip_reported ? ' on an ' + device.chip_reported : '' }}.
+          It runs {{ device.firmware_version ?? 'a version that it did not report'
+          }}{{ device.chip_reported ? ' on ' + device.chip_reported : '' }}.
           @if (images() === 0) {
             Next: upload firmware for it, then update it.
           } @else {
-            Next: update it to one of the images for its chip.
+            Next: update it to firmware for its chip.
           }
         </span>
       </div>

@@ -1,5 +1,5 @@
 // What is written where on a board's flash, and what is wrong with that before anything is sent.
-import { CHIPS } from './chips';
+import { CHIP_NAMES, chipOfId } from '../../core/chips';
 
 export interface Part {
   what: string; // words for people: "boot loader"
@@ -14,22 +14,6 @@ const SECTOR = 0x1000;
 const IMAGE_MAGIC = 0xe9;
 const TABLE_MAGIC = [0xaa, 0x50];
 
-/** As images name their chip, in the bytes 12 and 13 of their head (ESP-IDF's esp_chip_id_t). */
-const IDS: Record<number, string> = {
-  0: 'esp32',
-  2: 'esp32s2',
-  5: 'esp32c3',
-  9: 'esp32s3',
-  12: 'esp32c2',
-  13: 'esp32c6',
-  16: 'esp32h2',
-  18: 'esp32p4',
-  20: 'esp32c61',
-  23: 'esp32c5',
-  25: 'esp32h21',
-  28: 'esp32h4',
-};
-
 /** Where a chip's ROM looks for the boot loader; null: that depends on the chip, which is not known. */
 export function bootloaderAddress(chip: string | null): number | null {
   if (!chip) return null;
@@ -40,7 +24,7 @@ export function bootloaderAddress(chip: string | null): number | null {
 /** "ESP32-S3" -> "esp32s3"; null: none that the server knows. */
 export function chipOf(name: string): string | null {
   const chip = name.replace('-', '').toLowerCase();
-  return CHIPS.includes(chip) ? chip : null;
+  return CHIP_NAMES.includes(chip) ? chip : null;
 }
 
 /** "0x1000" or "4096" -> 4096; null: no address. */
@@ -55,7 +39,7 @@ export function hex(value: number): string {
 
 /** The chip that an image says it is for; null: it is no image, or says none that is known. */
 export function imageChip(data: Uint8Array): string | null {
-  return data.length >= 24 && data[0] === IMAGE_MAGIC ? (IDS[data[12] | (data[13] << 8)] ?? null) : null;
+  return data.length >= 24 && data[0] === IMAGE_MAGIC ? chipOfId(data[12] | (data[13] << 8)) : null;
 }
 
 /** What a part must look like, by where it goes: words for what is wrong, or null. */

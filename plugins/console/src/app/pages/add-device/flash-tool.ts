@@ -1,7 +1,7 @@
 // A board at a serial port, by esptool-js, which is loaded when the first one is connected.
 import type { ESPLoader, Transport } from 'esptool-js';
-import { md5 } from './md5';
 import { chipOf, layoutProblem, Part } from './flash-plan';
+import { md5 } from './md5';
 
 const BAUD = 460_800;
 const ROM_BAUD = 115_200;

@@ -17,7 +17,7 @@ import { MatProgressBarModule } from '@angular/material/progress-bar';
 import { firstValueFrom } from 'rxjs';
 import { mdiAlertOutline, mdiCheckCircle, mdiUsb } from '@mdi/js';
 import { Api, ApiError } from '../../core/api';
-import { bytes } from '../../core/format';
+import { bytes, counted } from '../../core/format';
 import { Firmware, Page } from '../../core/models';
 import { Copy } from '../../ui/copy';
 import { Icon } from '../../ui/icon';
@@ -60,6 +60,7 @@ export class Flash {
 
   protected readonly icons = { mdiAlertOutline, mdiCheckCircle, mdiUsb };
   protected readonly bytes = bytes;
+  protected readonly counted = counted;
   protected readonly possible = serial() !== null;
   protected readonly insecure = !window.isSecureContext;
   protected readonly mode = signal<'parts' | 'merged'>('parts');

@@ -9,9 +9,11 @@ import { Api } from '../../core/api';
 import { fullTime, zone } from '../../core/format';
 import { AuditEntry, Page, User } from '../../core/models';
 import { PagedList } from '../../core/paged-list';
+import { Frame } from '../../ui/frame';
 import { More } from '../../ui/more';
 import { Empty, Loading } from '../../ui/notice';
 import { PageHeader } from '../../ui/page-header';
+import { Time } from '../../ui/time';
 import { ACTIONS, changesOf, KINDS, linkOf } from './entry';
 
 /** Who did what, when and from where, and what it was before and after. */
@@ -19,6 +21,7 @@ import { ACTIONS, changesOf, KINDS, linkOf } from './entry';
   changeDetection: ChangeDetectionStrategy.OnPush,
   imports: [
     Empty,
+    Frame,
     Loading,
     MatButtonModule,
     MatFormFieldModule,
@@ -27,6 +30,7 @@ import { ACTIONS, changesOf, KINDS, linkOf } from './entry';
     More,
     PageHeader,
     RouterLink,
+    Time,
   ],
   templateUrl: './audit.html',
   styleUrl: './audit.scss',

@@ -18,14 +18,14 @@ export const ACTIONS: Record<string, string> = {
   'rollout.rollback': 'rolled back the rollout',
   'policy.activate': 'activated a revision of the policy',
   'policy.rollback': 'took back a revision of the policy',
-  'user.create': 'made the account',
+  'user.create': 'created the account',
   'user.role': 'changed the role of',
   'user.password': 'changed the password of',
   'user.delete': 'deleted the account',
   'session.login': 'logged in',
   'session.logout': 'logged out',
   'job.create': 'ordered, of many devices at once:',
-  'script.reload': 'loaded the scripts anew',
+  'script.reload': 'reloaded the scripts',
 };
 
 export const KINDS = ['device', 'firmware', 'rollout', 'policy', 'job', 'user', 'scripts'];

@@ -34,9 +34,9 @@ export class DeviceActions {
   readonly rollBackProblem = computed<string | null>(() => {
     if (this.state.underWay()) return 'Roll back: an update is under way';
     const brought = this.brought();
-    if (brought === undefined) return 'Roll back…';
+    if (brought === undefined) return 'Roll back';
     if (!brought?.from_version) return 'Roll back: no update brought what it runs';
-    return this.before() ? null : `Roll back: there is no image of ${brought.from_version}`;
+    return this.before() ? null : `Roll back: firmware ${brought.from_version} is not here`;
   });
 
   /** Looks for the way back: what rollBack() needs to know. */
@@ -64,7 +64,7 @@ export class DeviceActions {
     const reason = await this.confirm.ask({
       title: `Roll back to ${image.version}?`,
       text: `The device runs ${device.firmware_version}. It installs ${image.project} ${image.version} again, which it ran before.`,
-      verb: `Roll back`,
+      verb: 'Roll back',
     });
     if (reason === undefined) return;
     await this.toast.around(async () => {
@@ -80,6 +80,7 @@ export class DeviceActions {
       title: `Cancel the update to ${update.version}?`,
       text: 'The offer is taken back. A device that has begun to restart into the new image goes on all the same.',
       verb: 'Cancel update',
+      no: 'Keep updating',
     });
     if (reason === undefined) return;
     await this.toast.around(async () => {

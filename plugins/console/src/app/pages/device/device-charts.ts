@@ -45,7 +45,7 @@ const RANGES = [
             <div class="place"><otad-loading /></div>
           }
         } @empty {
-          <p class="muted">The device has told no numbers yet. Those of its status messages are drawn here.</p>
+          <p class="muted">The device has reported no numbers yet. Those of its status messages are drawn here.</p>
         }
       </div>
     } @else {

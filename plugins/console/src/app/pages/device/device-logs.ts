@@ -25,10 +25,10 @@ import { Api, ApiError } from '../../core/api';
 import { Feed } from '../../core/feed';
 import { clockTime, count, counted, zone } from '../../core/format';
 import { LogLine } from '../../core/models';
+import { save } from '../../core/save';
 import { Copy } from '../../ui/copy';
 import { Icon } from '../../ui/icon';
 import { Empty, Loading, Problem } from '../../ui/notice';
-import { save } from '../add-device/save';
 import { asText, before, filtered, LogBuffer } from './log-buffer';
 
 const PAGE = 200;

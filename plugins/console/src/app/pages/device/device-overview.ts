@@ -12,7 +12,7 @@ import { DeviceCharts } from './device-charts';
 import { DeviceState } from './device-state';
 import { DeviceUpdate } from './device-update';
 import { DeviceWhy } from './device-why';
-import { inOrder, shown } from './telemetry-fields';
+import { field, inOrder, shown } from './telemetry-fields';
 
 /** A rollout wants nothing of a device that is in such a state. */
 const OVER = ['untargeted', 'excluded', 'skipped', 'succeeded', 'vanished', 'rolled_back', 'rejected', 'cancelled'];
@@ -87,19 +87,22 @@ export class DeviceOverview {
     const device = this.state.device()!;
     const running = this.state.running();
     const newest = this.newest();
-    if (!device.firmware_version) return 'The device has not told yet what it runs.';
+    if (!device.firmware_version) return 'The device has not reported yet what it runs.';
     if (!this.state.images()) return `It runs ${device.firmware_version}.`;
     if (!running)
       return device.elf_sha256
         ? `It runs ${device.firmware_version}, from an image that was never uploaded here.`
-        : `It runs ${device.firmware_version}. It does not tell the hash of its image, so which one is not known.`;
+        : `It runs ${device.firmware_version}. It does not report the hash of its image, so which one is not known.`;
     if (!newest || running.id === newest.id) return `It runs the newest ${running.project} for its chip.`;
     return `It runs ${running.project} ${running.version}; the newest for its chip is ${newest.version}.`;
   });
 
   protected readonly facts = computed(() => {
     const telemetry = this.state.telemetry();
-    return inOrder(Object.keys(telemetry)).map((name) => ({ name, value: shown(name, telemetry[name]) }));
+    return inOrder(Object.keys(telemetry)).map((name) => ({
+      name: field(name).label,
+      value: shown(name, telemetry[name]),
+    }));
   });
 
   constructor() {

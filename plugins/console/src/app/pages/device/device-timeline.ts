@@ -12,6 +12,7 @@ import {
 } from '@mdi/js';
 import { Api } from '../../core/api';
 import { coalesce } from '../../core/coalesce';
+import { explainedDevice } from '../../core/explanation';
 import { Feed } from '../../core/feed';
 import { clockTime, zone } from '../../core/format';
 import { StatusNews, TimelineEntry } from '../../core/models';
@@ -20,7 +21,7 @@ import { Session } from '../../core/session';
 import { Icon } from '../../ui/icon';
 import { More } from '../../ui/more';
 import { Empty, Loading } from '../../ui/notice';
-import { forConsole } from './why-words';
+import { PolicyLine } from '../../ui/policy-line';
 
 const KINDS: Record<TimelineEntry['kind'], { icon: string; text: string }> = {
   registered: { icon: mdiPlusCircleOutline, text: 'Registered' },
@@ -38,7 +39,7 @@ const DAY = new Intl.DateTimeFormat(undefined, { weekday: 'long', year: 'numeric
 @Component({
   selector: 'otad-device-timeline',
   changeDetection: ChangeDetectionStrategy.OnPush,
-  imports: [Empty, Icon, Loading, More, RouterLink],
+  imports: [Empty, Icon, Loading, More, PolicyLine, RouterLink],
   templateUrl: './device-timeline.html',
   styleUrl: './device-timeline.scss',
 })
@@ -111,14 +112,16 @@ function key({ at, kind, text }: TimelineEntry): string {
 
 function shown(entry: TimelineEntry) {
   const { data } = entry;
-  const line = typeof data['line'] === 'number' && !data['file'] ? { line: data['line'] } : {};
+  const text = (name: string) => (typeof data[name] === 'string' ? (data[name] as string) : null);
+  const number = (name: string) => (typeof data[name] === 'number' ? (data[name] as number) : null);
+  const policy = text('policy');
   return {
     ...entry,
     key: key(entry),
     look: KINDS[entry.kind] ?? { icon: mdiPlusCircleOutline, text: entry.kind },
     clock: clockTime(entry.at).slice(0, 8),
-    words: forConsole(entry.text),
-    rollout: typeof data['rollout_id'] === 'number' ? data['rollout_id'] : null,
-    policy: typeof data['policy'] === 'string' ? { name: data['policy'], line } : null,
+    words: explainedDevice(entry.text),
+    rollout: number('rollout_id'),
+    policy: policy && { name: policy, revision: text('revision'), line: number('line'), file: text('file') },
   };
 }

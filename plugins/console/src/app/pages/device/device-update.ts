@@ -12,7 +12,7 @@ import { Time } from '../../ui/time';
 const STEPS = ['Offered', 'Downloading', 'Installing', 'Confirmed'];
 const REACHED: Record<string, number> = { pending: 0, offered: 0, downloading: 1, installing: 2, succeeded: 4 };
 const WAITS: Record<string, string> = {
-  pending: 'The offer waits for the broker.',
+  pending: 'The offer is on its way to the MQTT broker.',
   offered: 'The device has the offer, or gets it when it next connects.',
   downloading: 'The device downloads the image.',
   installing: 'The device verifies the image, restarts into it, tests itself, and has to confirm.',

@@ -6,6 +6,7 @@ import { duration, now } from '../../core/format';
 import { Update } from '../../core/models';
 import { PagedList } from '../../core/paged-list';
 import { Session } from '../../core/session';
+import { Frame } from '../../ui/frame';
 import { More } from '../../ui/more';
 import { Empty, Loading } from '../../ui/notice';
 import { StateBadge } from '../../ui/state-badge';
@@ -16,7 +17,7 @@ import { Time } from '../../ui/time';
 @Component({
   selector: 'otad-device-updates',
   changeDetection: ChangeDetectionStrategy.OnPush,
-  imports: [Empty, Loading, More, RouterLink, StateBadge, Time],
+  imports: [Empty, Frame, Loading, More, RouterLink, StateBadge, Time],
   templateUrl: './device-updates.html',
   styles: `
     .from {

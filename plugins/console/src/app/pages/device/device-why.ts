@@ -1,17 +1,19 @@
 import { ChangeDetectionStrategy, Component, computed, inject } from '@angular/core';
 import { RouterLink } from '@angular/router';
+import { explainedDevice } from '../../core/explanation';
+import { count } from '../../core/format';
 import { RolloutMembership } from '../../core/models';
 import { Session } from '../../core/session';
 import { Loading, Problem } from '../../ui/notice';
+import { PolicyLine } from '../../ui/policy-line';
 import { StateBadge } from '../../ui/state-badge';
 import { DeviceState } from './device-state';
-import { forConsole } from './why-words';
 
 /** Why the device is, or is not, being updated: by its own updates, and by each rollout. */
 @Component({
   selector: 'otad-device-why',
   changeDetection: ChangeDetectionStrategy.OnPush,
-  imports: [Loading, Problem, RouterLink, StateBadge],
+  imports: [Loading, PolicyLine, Problem, RouterLink, StateBadge],
   templateUrl: './device-why.html',
   styles: `
     .own {
@@ -31,6 +33,9 @@ import { forConsole } from './why-words';
     li:last-child {
       padding-bottom: 0;
       border-bottom: 0;
+    }
+    li .row a {
+      min-height: 24px;
     }
     details ul {
       margin-top: 8px;
@@ -55,11 +60,12 @@ import { forConsole } from './why-words';
 export class DeviceWhy {
   protected readonly state = inject(DeviceState);
   protected readonly session = inject(Session);
+  protected readonly count = count;
   protected readonly title = computed(() =>
     this.state.underWay() ? 'Why it is being updated' : 'Why it is not being updated',
   );
   /** Its own story: the first line; the others are those of rollouts. */
-  protected readonly own = computed(() => forConsole(this.state.explanation()?.explanation.split('\n')[0] ?? ''));
+  protected readonly own = computed(() => explainedDevice(this.state.explanation()?.explanation.split('\n')[0] ?? ''));
   protected readonly rollouts = computed(() =>
     (this.state.explanation()?.rollouts ?? []).filter((row) => row.state !== 'untargeted').map(shown),
   );
@@ -69,11 +75,5 @@ export class DeviceWhy {
 }
 
 function shown(row: RolloutMembership) {
-  const line = row.line && !row.file ? row.line : null; // of a library: the line is not the policy's
-  return {
-    ...row,
-    line,
-    words: forConsole(row.explanation),
-    rule: row.line ? `${row.policy}, line ${row.line}${row.file ? ' of ' + row.file : ''}` : row.policy,
-  };
+  return { ...row, words: explainedDevice(row.explanation) };
 }

@@ -5,15 +5,15 @@ import { MAT_DIALOG_DATA, MatDialogModule, MatDialogRef } from '@angular/materia
 import { MatFormFieldModule } from '@angular/material/form-field';
 import { MatSelectModule } from '@angular/material/select';
 import { Api, ApiError } from '../../core/api';
+import { CHIP_NAMES } from '../../core/chips';
 import { Device } from '../../core/models';
 import { Problem } from '../../ui/notice';
-import { TagsEdit } from '../../ui/tags-edit';
-import { CHIPS } from '../add-device/chips';
+import { TagsField } from '../../ui/tags-field';
 
 /** Chip and tags of a device. Answers with the device as it is then. */
 @Component({
   changeDetection: ChangeDetectionStrategy.OnPush,
-  imports: [FormsModule, MatButtonModule, MatDialogModule, MatFormFieldModule, MatSelectModule, Problem, TagsEdit],
+  imports: [FormsModule, MatButtonModule, MatDialogModule, MatFormFieldModule, MatSelectModule, Problem, TagsField],
   template: `<h2 mat-dialog-title>Chip and tags</h2>
     <form (ngSubmit)="save()">
       <mat-dialog-content
@@ -21,16 +21,16 @@ import { CHIPS } from '../add-device/chips';
           <mat-form-field>
             <mat-label>Chip</mat-label>
             <mat-select name="chip" [ngModel]="chip()" (ngModelChange)="chip.set($event)">
-              <mat-option [value]="null">Not known: the device tells</mat-option>
+              <mat-option [value]="null">Not known: the device reports it</mat-option>
               @for (name of chips; track name) {
                 <mat-option [value]="name">{{ name }}</mat-option>
               }
             </mat-select>
             @if (device.chip_reported; as told) {
-              <mat-hint>The device says it is an {{ told }}</mat-hint>
+              <mat-hint>The device reports {{ told }}</mat-hint>
             }
           </mat-form-field>
-          <otad-tags-edit [(tags)]="tags" />
+          <otad-tags-field [(tags)]="tags" />
           @if (error(); as problem) {
             <otad-problem [error]="problem" [retryable]="false" />
           }</div
@@ -49,16 +49,16 @@ import { CHIPS } from '../add-device/chips';
 export class EditDialog {
   private readonly api = inject(Api);
   private readonly ref = inject<MatDialogRef<EditDialog, Device>>(MatDialogRef);
-  private readonly editor = viewChild.required(TagsEdit);
+  private readonly field = viewChild.required(TagsField);
   protected readonly device = inject<Device>(MAT_DIALOG_DATA);
-  protected readonly chips = CHIPS;
+  protected readonly chips = CHIP_NAMES;
   protected readonly chip = signal(this.device.chip);
   protected readonly tags = signal(this.device.tags);
   protected readonly busy = signal(false);
   protected readonly error = signal<ApiError | null>(null);
 
   protected async save(): Promise<void> {
-    this.editor().add();
+    if (!this.field().take()) return;
     this.busy.set(true);
     this.error.set(null);
     try {

@@ -13,7 +13,7 @@ describe('telemetry fields', () => {
     expect(shown('armed', true)).toBe('yes');
   });
 
-  it('names what it does not know as the device does', () => {
-    expect(field('cpu_load').label).toBe('cpu load');
+  it('names what it does not know as the device does, in words', () => {
+    expect(field('cpu_load').label).toBe('Cpu load');
   });
 });

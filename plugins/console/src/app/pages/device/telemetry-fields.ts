@@ -22,7 +22,8 @@ const KNOWN: Record<string, Field> = {
 };
 
 export function field(name: string): Field {
-  return KNOWN[name] ?? { label: name.replaceAll('_', ' '), unit: '', format: plain, bounds: null };
+  const words = name.replaceAll('_', ' ');
+  return KNOWN[name] ?? { label: words[0].toUpperCase() + words.slice(1), unit: '', format: plain, bounds: null };
 }
 
 /** Well-known ones first, then by name. */

@@ -53,17 +53,17 @@ const DONE: Record<Job['action'], string> = {
       <strong role="status">{{ counted(selection().count, 'device') }} selected</strong>
       <ng-content />
       <span class="spacer"></span>
-      <button matButton="outlined" type="button" (click)="wish('tag')">Tags…</button>
-      <button matButton="outlined" type="button" (click)="wish('update')">Update…</button>
+      <button matButton="outlined" type="button" (click)="wish('tag')">Change tags</button>
+      <button matButton="outlined" type="button" (click)="wish('update')">Update</button>
       @if (rolloutTarget(); as target) {
-        <a matButton="outlined" routerLink="/rollouts/new" [queryParams]="target">Roll out…</a>
+        <a matButton="outlined" routerLink="/rollouts/new" [queryParams]="target">Roll out</a>
       }
       <button matButton="outlined" type="button" [matMenuTriggerFor]="more">More</button>
       <mat-menu #more="matMenu">
         <button mat-menu-item (click)="cancelUpdates()">Cancel updates under way</button>
-        <button mat-menu-item (click)="remove()">Delete…</button>
+        <button mat-menu-item (click)="remove()">Delete</button>
       </mat-menu>
-      <button matButton type="button" (click)="cleared.emit()">Clear</button>
+      <button matButton type="button" (click)="cleared.emit()">Clear selection</button>
     }
   </div>`,
   styles: `
@@ -132,6 +132,7 @@ export class BulkBar {
       title: 'Cancel updates?',
       text: `Ends the updates under way of ${counted(this.selection().count, 'selected device')}. A device that is installing already may still restart into the new image.`,
       verb: 'Cancel updates',
+      no: 'Keep updating',
     };
     if ((await this.confirm.ask(question)) !== undefined) await this.start('Cancelling', { action: 'cancel' });
   }

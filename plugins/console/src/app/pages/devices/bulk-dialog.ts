@@ -1,14 +1,15 @@
-import { ChangeDetectionStrategy, Component, computed, inject, signal } from '@angular/core';
+import { ChangeDetectionStrategy, Component, computed, inject, signal, viewChild } from '@angular/core';
 import { FormsModule } from '@angular/forms';
 import { MatButtonModule } from '@angular/material/button';
 import { MAT_DIALOG_DATA, MatDialogModule, MatDialogRef } from '@angular/material/dialog';
 import { MatFormFieldModule } from '@angular/material/form-field';
-import { MatInputModule } from '@angular/material/input';
 import { MatSelectModule } from '@angular/material/select';
 import { Api } from '../../core/api';
 import { counted } from '../../core/format';
-import { Firmware, Page, Tags } from '../../core/models';
+import { Facet, Facets, Firmware, Page, Tags } from '../../core/models';
 import { Loading, Problem } from '../../ui/notice';
+import { TagsField } from '../../ui/tags-field';
+import { TokenField } from '../../ui/token-field';
 
 export type BulkWish = { set: Tags; remove: string[] } | { firmware_id: number };
 
@@ -21,38 +22,23 @@ export type BulkWish = { set: Tags; remove: string[] } | { firmware_id: number }
     MatButtonModule,
     MatDialogModule,
     MatFormFieldModule,
-    MatInputModule,
     MatSelectModule,
     Problem,
+    TagsField,
+    TokenField,
   ],
-  template: `<h2 mat-dialog-title>
-      {{ data.action === 'tag' ? 'Change tags of' : 'Update' }} {{ counted(data.count, 'device') }}
-    </h2>
-    <form (ngSubmit)="wish() && ref.close(wish()!)">
+  template: `<h2 mat-dialog-title>{{ title }}</h2>
+    <form (ngSubmit)="go()">
       <mat-dialog-content class="stack">
         @if (data.action === 'tag') {
-          <mat-form-field>
-            <mat-label>Set</mat-label>
-            <input
-              matInput
-              name="set"
-              placeholder="site:hall-2, ring:1"
-              [ngModel]="set()"
-              (ngModelChange)="set.set($event)"
-            />
-            <mat-hint>name:value, several with commas between</mat-hint>
-          </mat-form-field>
-          <mat-form-field>
-            <mat-label>Take away</mat-label>
-            <input
-              matInput
-              name="remove"
-              placeholder="ring"
-              [ngModel]="remove()"
-              (ngModelChange)="remove.set($event)"
-            />
-            <mat-hint>names</mat-hint>
-          </mat-form-field>
+          <otad-tags-field label="Set" [(tags)]="set" />
+          <otad-token-field
+            label="Take away"
+            hint="Names of tags, such as ring, each followed by Enter"
+            [(values)]="remove"
+            [suggestions]="names()"
+            [check]="nameProblem"
+          />
         } @else if (images.hasValue()) {
           <p>
             All at once, without stages or a policy. Devices of another chip, and those with an update under way, are
@@ -74,7 +60,7 @@ export type BulkWish = { set: Tags; remove: string[] } | { firmware_id: number }
       </mat-dialog-content>
       <mat-dialog-actions align="end">
         <button matButton type="button" mat-dialog-close>Cancel</button>
-        <button matButton="filled" type="submit" [disabled]="!wish()">
+        <button matButton="filled" type="submit" [disabled]="data.action === 'update' && !wish()">
           {{ data.action === 'tag' ? 'Change tags' : 'Update' }}
         </button>
       </mat-dialog-actions>
@@ -83,27 +69,42 @@ export type BulkWish = { set: Tags; remove: string[] } | { firmware_id: number }
 export class BulkDialog {
   protected readonly ref = inject<MatDialogRef<BulkDialog, BulkWish>>(MatDialogRef);
   protected readonly data = inject<{ action: 'tag' | 'update'; count: number }>(MAT_DIALOG_DATA);
-  protected readonly counted = counted;
+  protected readonly title =
+    (this.data.action === 'tag' ? 'Change tags of ' : 'Update ') + counted(this.data.count, 'device');
   protected readonly images = inject(Api).resource<Page<Firmware>>(() =>
     this.data.action === 'update' ? '/firmware/list?limit=200' : undefined,
   );
-  protected readonly set = signal('');
-  protected readonly remove = signal('');
+  protected readonly set = signal<Tags>({});
+  protected readonly remove = signal<string[]>([]);
+  private readonly facets = inject(Api).resource<Facets>(() =>
+    this.data.action === 'tag' ? '/devices/facets' : undefined,
+  );
+  protected readonly names = computed<Facet[]>(() => {
+    const counts = new Map<string, number>();
+    for (const { value, count } of this.facets.hasValue() ? this.facets.value()!.tags : []) {
+      const name = value.slice(0, value.indexOf(':'));
+      counts.set(name, (counts.get(name) ?? 0) + count);
+    }
+    return [...counts].map(([value, count]) => ({ value, count }));
+  });
+  protected readonly nameProblem = (text: string) => (text.includes(':') ? 'Only the name: without a value' : null);
   protected readonly firmware = signal<number | null>(null);
+
+  private readonly setField = viewChild(TagsField);
+  private readonly removeField = viewChild(TokenField);
 
   protected readonly wish = computed<BulkWish | null>(() => {
     if (this.data.action === 'update') {
       const id = this.firmware();
       return id === null ? null : { firmware_id: id };
     }
-    const parts = (text: string) =>
-      text
-        .split(',')
-        .map((part) => part.trim())
-        .filter(Boolean);
-    const pairs = parts(this.set()).map((part) => /^([^:]+):(.*)$/.exec(part));
-    const remove = parts(this.remove());
-    if (pairs.includes(null) || pairs.length + remove.length === 0) return null;
-    return { set: Object.fromEntries(pairs.map((pair) => [pair![1].trim(), pair![2].trim()])), remove };
+    const [set, remove] = [this.set(), this.remove()];
+    return Object.keys(set).length + remove.length ? { set, remove } : null;
   });
+
+  protected go(): void {
+    const read = [this.setField()?.take(), this.removeField()?.take()];
+    const wish = this.wish();
+    if (!read.includes(false) && wish) this.ref.close(wish);
+  }
 }

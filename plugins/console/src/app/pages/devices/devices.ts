@@ -4,6 +4,7 @@ import {
   computed,
   DestroyRef,
   effect,
+  ElementRef,
   inject,
   input,
   signal,
@@ -18,6 +19,7 @@ import { Feed } from '../../core/feed';
 import { count, counted } from '../../core/format';
 import { Device, DeviceFilter, FeedMessage, StatusNews, Update } from '../../core/models';
 import { PagedList } from '../../core/paged-list';
+import { Frame } from '../../ui/frame';
 import { Icon } from '../../ui/icon';
 import { More } from '../../ui/more';
 import { Empty, Loading } from '../../ui/notice';
@@ -39,6 +41,7 @@ const WATCHED = 400; // rows followed live: their topics, not the whole fleet's
     BulkBar,
     Empty,
     FilterBar,
+    Frame,
     Icon,
     Loading,
     MatButtonModule,
@@ -55,6 +58,7 @@ const WATCHED = 400; // rows followed live: their topics, not the whole fleet's
 export class DevicesPage {
   private readonly api = inject(Api);
   private readonly router = inject(Router);
+  private readonly host = inject<ElementRef<HTMLElement>>(ElementRef);
 
   // The filter: texts of the address.
   readonly q = input<string>();
@@ -170,6 +174,12 @@ export class DevicesPage {
   protected clear(): void {
     this.allMatching.set(false);
     this.chosen.set(new Set());
+  }
+
+  /** The bar that had the focus goes: the box that selects has it then. */
+  protected endSelection(): void {
+    this.clear();
+    setTimeout(() => this.host.nativeElement.querySelector<HTMLElement>('thead input')?.focus());
   }
 
   private async countAll(): Promise<void> {

@@ -48,7 +48,7 @@ export function filterWords(filter: DeviceFilter): string {
   if (filter.tag) words.push(filter.tag);
   if (filter.firmware_id) words.push(`running firmware ${filter.firmware_id}`);
   if (filter.silent_for) words.push(`silent for ${span(filter.silent_for)}`);
-  if (filter.heard_within) words.push(`heard of within ${span(filter.heard_within)}`);
+  if (filter.heard_within) words.push(`seen within ${span(filter.heard_within)}`);
   if (filter.battery_below) words.push(`battery below ${filter.battery_below} %`);
   return words.join(', ');
 }

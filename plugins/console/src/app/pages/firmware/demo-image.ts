@@ -1,6 +1,6 @@
 // A small sound ESP32 application image, for who wants to see an update without building firmware: simulated devices take
 // it. Its layout is that of ESP-IDF's esp_app_format.h; on a real chip it would not run.
-import { CHIPS } from './image';
+import { CHIPS } from '../../core/chips';
 
 export interface DemoImage {
   chip: string;

@@ -10,9 +10,11 @@ import { Feed } from '../../core/feed';
 import { bytes, count, counted, fullTime } from '../../core/format';
 import { Firmware, Page, Rollout } from '../../core/models';
 import { PageTitle } from '../../core/page-title';
+import { save } from '../../core/save';
 import { Session } from '../../core/session';
 import { Confirm } from '../../ui/confirm';
 import { Copy } from '../../ui/copy';
+import { Frame } from '../../ui/frame';
 import { Icon } from '../../ui/icon';
 import { Loading, Problem } from '../../ui/notice';
 import { PageHeader } from '../../ui/page-header';
@@ -34,7 +36,7 @@ const SIGNATURES = {
 /** One image: what it says of itself, who made it, who runs it, and where it is rolled out. */
 @Component({
   changeDetection: ChangeDetectionStrategy.OnPush,
-  imports: [Copy, Icon, Loading, MatButtonModule, PageHeader, Problem, RolloutBar, RouterLink, StateBadge, Time],
+  imports: [Copy, Frame, Icon, Loading, MatButtonModule, PageHeader, Problem, RolloutBar, RouterLink, StateBadge, Time],
   templateUrl: './firmware-detail.html',
   styleUrl: './firmware-detail.scss',
 })
@@ -115,11 +117,7 @@ export class FirmwareDetailPage {
     this.busy.set(true);
     await this.toast.around(async () => {
       const blob = await firstValueFrom(this.http.get(`/firmware/${image.id}/download`, { responseType: 'blob' }));
-      const link = document.createElement('a');
-      link.href = URL.createObjectURL(blob);
-      link.download = `${image.project}-${image.version}-${image.chip}.bin`.replace(/[^\w.-]/g, '_');
-      link.click();
-      setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+      save(`${image.project}-${image.version}-${image.chip}.bin`.replace(/[^\w.-]/g, '_'), blob, blob.type);
     });
     this.busy.set(false);
   }

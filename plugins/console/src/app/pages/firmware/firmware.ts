@@ -5,17 +5,18 @@ import { MatSelectModule } from '@angular/material/select';
 import { Router, RouterLink } from '@angular/router';
 import { mdiPackageVariantClosed } from '@mdi/js';
 import { Api } from '../../core/api';
+import { CHIP_NAMES } from '../../core/chips';
 import { coalesce } from '../../core/coalesce';
 import { Feed } from '../../core/feed';
 import { bytes, counted } from '../../core/format';
 import { Firmware, FleetSummary } from '../../core/models';
 import { PagedList } from '../../core/paged-list';
 import { Session } from '../../core/session';
+import { Frame } from '../../ui/frame';
 import { More } from '../../ui/more';
 import { Empty, Loading } from '../../ui/notice';
 import { PageHeader } from '../../ui/page-header';
 import { Time } from '../../ui/time';
-import { CHIP_NAMES } from './image';
 import { Upload } from './upload';
 
 /** The images there are, who runs them, and where new ones come in. */
@@ -23,6 +24,7 @@ import { Upload } from './upload';
   changeDetection: ChangeDetectionStrategy.OnPush,
   imports: [
     Empty,
+    Frame,
     Loading,
     MatButtonModule,
     MatFormFieldModule,

@@ -1,5 +1,6 @@
+import { CHIP_NAMES } from '../../core/chips';
 import { DEMO_SIZE, makeDemoImage } from './demo-image';
-import { CHIP_NAMES, HEADER_SIZE, LARGEST, readFile, readHeader, revision } from './image';
+import { HEADER_SIZE, LARGEST, readFile, readHeader, revision } from './image';
 
 const demo = (chip = 'esp32s3', version = '1.2.0') => makeDemoImage({ chip, version, project: 'demo' });
 

@@ -1,22 +1,7 @@
 // What an ESP32 application image says of itself, read from its first bytes before it is uploaded. The server checks the
 // whole of it (core/fleet/image.c); what is refused here is what cannot be one.
 
-/** chip_id of the header, by the names of the API. */
-export const CHIPS: Record<string, number> = {
-  esp32: 0,
-  esp32s2: 2,
-  esp32s3: 9,
-  esp32c2: 12,
-  esp32c3: 5,
-  esp32c5: 23,
-  esp32c6: 13,
-  esp32c61: 20,
-  esp32h2: 16,
-  esp32h21: 25,
-  esp32h4: 28,
-  esp32p4: 18,
-};
-export const CHIP_NAMES = Object.keys(CHIPS);
+import { chipOfId } from '../../core/chips';
 
 export const HEADER_SIZE = 288; // header, first segment's header, description
 export const LARGEST = 16 << 20;
@@ -69,7 +54,7 @@ export function readHeader(start: Uint8Array, size: number): Reading {
     };
   }
   const id = view.getUint16(12, true);
-  const chip = CHIP_NAMES.find((name) => CHIPS[name] === id);
+  const chip = chipOfId(id);
   if (!chip) return { problem: `The image is for a chip with the id ${id}, which is not known here.` };
   if (start[1] < 1 || start[1] > 16)
     return { problem: `The image says it has ${start[1]} segments; 1 to 16 are possible.` };

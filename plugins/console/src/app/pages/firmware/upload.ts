@@ -21,12 +21,13 @@ import { RouterLink } from '@angular/router';
 import { mdiTrayArrowUp } from '@mdi/js';
 import { Subscription } from 'rxjs';
 import { ApiError } from '../../core/api';
+import { CHIP_NAMES } from '../../core/chips';
 import { bytes, count } from '../../core/format';
 import { Firmware } from '../../core/models';
 import { Icon } from '../../ui/icon';
 import { Problem } from '../../ui/notice';
 import { makeDemoImage } from './demo-image';
-import { CHIP_NAMES, ImageHeader, readFile, revision } from './image';
+import { ImageHeader, readFile, revision } from './image';
 
 interface Uploaded {
   firmware: Firmware;

@@ -73,23 +73,23 @@ export class FirstSteps {
   protected readonly steps = computed(() => [
     {
       text: 'Add a device',
-      why: 'Give it a code, and get what it connects with. A simulated one does, too: the page tells how to start it.',
+      why: 'Give it a code, and get what it connects with. A simulated device will do: the page tells how to start one.',
       verb: 'Add a device',
       link: '/devices/add',
       done: this.devices() > 0,
     },
     {
-      text: 'Upload firmware',
+      text: this.operator() ? 'Upload firmware' : 'Have firmware uploaded',
       why: this.operator()
         ? 'The application image of your project, or a demo image that the page makes.'
-        : 'Operators do that.',
-      verb: 'Upload firmware',
+        : 'An operator does that: ask one for what your device shall run.',
+      verb: this.operator() ? 'Upload firmware' : 'Go to the firmware',
       link: '/firmware',
       done: (this.images.value()?.items.length ?? 0) > 0,
     },
     {
       text: 'Update the device',
-      why: 'Choose the firmware on the device’s page, and watch.',
+      why: 'Choose the firmware on the page of the device, and watch.',
       verb: 'Go to the devices',
       link: '/devices',
       done: this.updated(),

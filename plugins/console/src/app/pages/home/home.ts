@@ -14,14 +14,17 @@ import {
 } from '@mdi/js';
 import { Api } from '../../core/api';
 import { coalesce } from '../../core/coalesce';
+import { progressOf } from '../../core/counts';
 import { Feed } from '../../core/feed';
 import { count, percent } from '../../core/format';
-import { Attention, FleetSummary, Rollout } from '../../core/models';
+import { Attention, FleetSummary } from '../../core/models';
 import { Session } from '../../core/session';
-import { Bar, Segment } from '../../ui/bar';
+import { Bar } from '../../ui/bar';
+import { Frame } from '../../ui/frame';
 import { Icon } from '../../ui/icon';
 import { Loading, Problem } from '../../ui/notice';
 import { PageHeader } from '../../ui/page-header';
+import { RolloutBar } from '../../ui/rollout-bar';
 import { StateBadge } from '../../ui/state-badge';
 import { Time } from '../../ui/time';
 import { FirstSteps } from './first-steps';
@@ -39,7 +42,20 @@ const READ_AGAIN = 5000; // ms between looks at the summary while things happen;
 /** What needs somebody first; then how the fleet is. Every number leads to the list that it counts. */
 @Component({
   changeDetection: ChangeDetectionStrategy.OnPush,
-  imports: [Bar, FirstSteps, Icon, Loading, MatButtonModule, PageHeader, Problem, RouterLink, StateBadge, Time],
+  imports: [
+    Bar,
+    FirstSteps,
+    Frame,
+    Icon,
+    Loading,
+    MatButtonModule,
+    PageHeader,
+    Problem,
+    RolloutBar,
+    RouterLink,
+    StateBadge,
+    Time,
+  ],
   templateUrl: './home.html',
   styleUrl: './home.scss',
 })
@@ -49,6 +65,7 @@ export class HomePage {
   protected readonly icons = { mdiCheckCircleOutline, mdiChevronRight, mdiPlus };
   protected readonly count = count;
   protected readonly percent = percent;
+  protected readonly progressOf = progressOf;
 
   protected readonly lastDay = computed(() => {
     const ended = this.summary.value()?.updates.last_day ?? {};
@@ -79,14 +96,5 @@ export class HomePage {
     if (item.rollout_id !== null) return ['/rollouts', `${item.rollout_id}`];
     if (item.policy !== null) return ['/policies', item.policy];
     return item.filter ? ['/devices'] : ['/settings'];
-  }
-
-  protected progress({ counts }: Rollout): Segment[] {
-    const bad = counts.failed + counts.rolled_back + counts.timed_out + counts.rejected + counts.vanished;
-    return [
-      { value: counts.succeeded, tone: 'good', text: `${count(counts.succeeded)} succeeded` },
-      { value: bad, tone: 'bad', text: `${count(bad)} failed` },
-      { value: counts.under_way, tone: 'info', text: `${count(counts.under_way)} under way` },
-    ];
   }
 }

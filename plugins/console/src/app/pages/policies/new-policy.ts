@@ -40,11 +40,11 @@ import { nameProblem } from './source';
             }
           </mat-select>
         </mat-form-field>
-        <p class="muted">You write it next. It exists once you activate it.</p>
+        <p class="muted">Next you write it. It exists once you activate it.</p>
       </mat-dialog-content>
       <mat-dialog-actions align="end">
         <button matButton type="button" mat-dialog-close>Cancel</button>
-        <button matButton="filled" type="submit" [disabled]="!!problem()">Write it</button>
+        <button matButton="filled" type="submit" [disabled]="!!problem()">Continue</button>
       </mat-dialog-actions>
     </form>`,
   styles: `
@@ -62,7 +62,7 @@ export class NewPolicy {
   protected readonly name = signal('');
   protected readonly from = signal('');
   protected readonly problem = computed(() =>
-    this.names.includes(this.name()) ? 'There is such a policy already.' : nameProblem(this.name()),
+    this.names.includes(this.name()) ? 'A policy of this name exists already.' : nameProblem(this.name()),
   );
 
   protected go(): void {

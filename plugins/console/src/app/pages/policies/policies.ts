@@ -1,12 +1,13 @@
-import { ChangeDetectionStrategy, Component, computed, inject, signal } from '@angular/core';
+import { ChangeDetectionStrategy, Component, computed, inject } from '@angular/core';
 import { MatButtonModule } from '@angular/material/button';
 import { MatDialog } from '@angular/material/dialog';
 import { Router, RouterLink } from '@angular/router';
 import { mdiFileCodeOutline, mdiPlus } from '@mdi/js';
 import { Api } from '../../core/api';
+import { coalesce } from '../../core/coalesce';
 import { Feed } from '../../core/feed';
 import { counted } from '../../core/format';
-import { Policy, Rollout } from '../../core/models';
+import { PolicyRow } from '../../core/models';
 import { PagedList } from '../../core/paged-list';
 import { Icon } from '../../ui/icon';
 import { More } from '../../ui/more';
@@ -15,7 +16,7 @@ import { PageHeader } from '../../ui/page-header';
 import { StateBadge } from '../../ui/state-badge';
 import { Time } from '../../ui/time';
 import { NewPolicy } from './new-policy';
-import { authorName, description, problemWords, short } from './source';
+import { byAuthor, problemWords, short } from './source';
 import { StageBars } from './stage-bars';
 
 /** All policies: what each does, whether it is well, who uses it. */
@@ -29,44 +30,26 @@ export class PoliciesPage {
   private readonly api = inject(Api);
   private readonly dialog = inject(MatDialog);
   private readonly router = inject(Router);
-  private readonly running = signal<Record<string, number>>({}); // where the list does not say
 
   protected readonly icons = { mdiFileCodeOutline, mdiPlus };
   protected readonly short = short;
-  protected readonly authorName = authorName;
+  protected readonly byAuthor = byAuthor;
   protected readonly problemWords = problemWords;
   protected readonly counted = counted;
-  protected readonly list = new PagedList<Policy>((cursor) => this.read(cursor));
+  protected readonly list = new PagedList<PolicyRow>((cursor) =>
+    this.api.list<PolicyRow>('/policies', { source: false, limit: 100, cursor }),
+  );
   protected readonly rows = computed(() =>
     this.list.items().map((policy) => ({
       ...policy,
-      description: description(policy.source),
       worst: policy.problems.some(({ severity }) => severity === 'error') ? 'error' : 'warning',
-      rollouts: policy.rollouts ?? this.running()[policy.name] ?? 0,
     })),
   );
 
   constructor() {
     this.list.reload();
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const soon = () => {
-      timer ??= setTimeout(() => {
-        timer = undefined;
-        this.list.reload();
-      }, 2000);
-    };
-    inject(Feed).watch(() => ['rollouts'], soon, soon);
-  }
-
-  private async read(cursor: string | null) {
-    const page = await this.api.list<Policy>('/policies', { limit: 100, cursor });
-    if (page.items.some(({ rollouts }) => rollouts === undefined)) {
-      const { items } = await this.api.list<Rollout>('/rollouts', { state: 'running', limit: 200 });
-      const counts: Record<string, number> = {};
-      for (const { policy } of items) counts[policy] = (counts[policy] ?? 0) + 1;
-      this.running.set(counts);
-    }
-    return page;
+    const again = coalesce(() => this.list.reload(), 2000);
+    inject(Feed).watch(() => ['rollouts'], again, again);
   }
 
   protected add(): void {

@@ -4,6 +4,7 @@ import {
   computed,
   effect,
   ElementRef,
+  forwardRef,
   inject,
   input,
   signal,
@@ -13,7 +14,7 @@ import {
 import { MatButtonModule } from '@angular/material/button';
 import { MatDialog } from '@angular/material/dialog';
 import { MatTabsModule } from '@angular/material/tabs';
-import { ActivatedRoute, Router, RouterLink } from '@angular/router';
+import { Router, RouterLink } from '@angular/router';
 import { mdiAlert, mdiCheckCircleOutline, mdiFileCodeOutline, mdiInformationOutline } from '@mdi/js';
 import { firstValueFrom } from 'rxjs';
 import { Api, ApiError } from '../../core/api';
@@ -24,6 +25,7 @@ import { Confirm } from '../../ui/confirm';
 import { Icon } from '../../ui/icon';
 import { Empty, Loading, Problem } from '../../ui/notice';
 import { PageHeader } from '../../ui/page-header';
+import { PolicyText } from '../../ui/policy-line';
 import { Time } from '../../ui/time';
 import { Toast } from '../../ui/toast';
 import { ActivateDialog } from './activate';
@@ -37,7 +39,7 @@ import { Revisions } from './panel/revisions';
 import { Simulate } from './panel/simulate';
 import { Tests } from './panel/tests';
 import { ProblemList } from './problem-list';
-import { authorName, description, nameProblem, problemWords, quoted, short } from './source';
+import { authorName, byAuthor, nameProblem, problemWords, quoted, short } from './source';
 import { StageBars } from './stage-bars';
 
 const TABS = ['simulate', 'replay', 'tests', 'revisions'];
@@ -45,7 +47,7 @@ const TABS = ['simulate', 'replay', 'tests', 'revisions'];
 /** One policy: its text, and beside it what it would do, what it did, its tests and what it was. */
 @Component({
   changeDetection: ChangeDetectionStrategy.OnPush,
-  providers: [PolicyDocument],
+  providers: [PolicyDocument, { provide: PolicyText, useExisting: forwardRef(() => PolicyPage) }],
   imports: [
     CodeEditor,
     DiffView,
@@ -69,7 +71,7 @@ const TABS = ['simulate', 'replay', 'tests', 'revisions'];
   styleUrl: './policy.scss',
   host: { '(window:beforeunload)': 'onUnload($event)', '(document:keydown)': 'onKey($event)' },
 })
-export class PolicyPage {
+export class PolicyPage implements PolicyText {
   private readonly api = inject(Api);
   private readonly router = inject(Router);
   private readonly dialog = inject(MatDialog);
@@ -90,6 +92,7 @@ export class PolicyPage {
   protected readonly icons = { mdiAlert, mdiCheckCircleOutline, mdiFileCodeOutline, mdiInformationOutline };
   protected readonly short = short;
   protected readonly authorName = authorName;
+  protected readonly byAuthor = byAuthor;
   protected readonly counted = counted;
   protected readonly quoted = quoted;
   protected readonly problemWords = problemWords;
@@ -100,15 +103,10 @@ export class PolicyPage {
   protected readonly tabs = computed(() => (this.policy.isNew() ? TABS.filter((tab) => tab === 'simulate') : TABS));
   protected readonly tabIndex = computed(() => Math.max(0, this.tabs().indexOf(this.tab() ?? '')));
   protected readonly markedLine = computed(() => Number(this.line()) || null);
-  protected readonly description = computed(() => description(this.policy.shown()));
   protected readonly nameProblem = computed(() => nameProblem(this.name()));
 
   constructor() {
     const title = inject(PageTitle);
-    // Leaving with unsaved text is asked about, by the router; the routes themselves know no policies.
-    const route = inject(ActivatedRoute).routeConfig;
-    if (route) route.canDeactivate = [() => this.canLeave()];
-
     effect(() => {
       const [name, from] = [this.name(), untracked(this.from)];
       title.set(name);
@@ -165,7 +163,7 @@ export class PolicyPage {
     await this.closeOther();
   }
 
-  protected async goTo(line: number, column?: number | null): Promise<void> {
+  async goTo(line: number, column?: number | null): Promise<void> {
     if (this.compare()) await this.query({ compare: null });
     setTimeout(() => this.editor()?.goTo(line, column));
   }
@@ -219,7 +217,7 @@ export class PolicyPage {
     const now = this.policy.inForce()!;
     const users = now.rollouts ? ` ${counted(now.rollouts, 'running rollout')} will go on by it.` : '';
     const sure = await this.confirm.ask({
-      title: 'Go back to the revision before',
+      title: 'Go back to the revision before?',
       text: `Revision ${short(now.parent!)} comes into force again in the place of ${short(now.revision)}.${users}`,
       verb: 'Go back',
     });
@@ -230,10 +228,11 @@ export class PolicyPage {
   protected discard(): void {
     this.policy.discard();
     this.land();
-    this.toast.show('Your changes are put aside. They can be brought back.');
+    this.toast.show('Your changes are put aside. They can be restored.');
   }
 
-  private async canLeave(): Promise<boolean> {
+  /** Asked by the router. */
+  async mayLeave(): Promise<boolean> {
     if (!this.policy.dirty()) return true;
     const sure = await this.confirm.ask({
       title: 'Leave with unsaved changes?',

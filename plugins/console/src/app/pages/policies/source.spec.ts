@@ -1,31 +1,10 @@
 import { PolicyProblem } from '../../core/models';
-import { description, mergeProblems, nameProblem, problemWords, ranges } from './source';
+import { mergeProblems, nameProblem, problemWords, ranges } from './source';
 
 const problem = (line: number | null, message: string, severity: 'error' | 'warning' = 'error'): PolicyProblem => ({
   line,
   message,
   severity,
-});
-
-describe('description', () => {
-  it('is the first sentence of the comment at the top', () => {
-    expect(description('-- Updates 1 % first. Then all.\nreturn {}')).toBe('Updates 1 % first.');
-    expect(description('-- Updates 5 %, then waits for a person: it\n-- pauses.\nreturn {}')).toBe(
-      'Updates 5 %, then waits for a person: it pauses.',
-    );
-  });
-
-  it('does not end at a point within a number or a name', () => {
-    expect(description('-- Updates to `1.2.0` first (lib.policy.stages)\nreturn {}')).toBe(
-      'Updates to 1.2.0 first (lib.policy.stages)',
-    );
-  });
-
-  it('is empty without a comment at the top', () => {
-    expect(description('return {} -- all')).toBe('');
-    expect(description('--[[ long ]] return {}')).toBe('');
-    expect(description('')).toBe('');
-  });
 });
 
 describe('nameProblem', () => {

@@ -1,18 +1,6 @@
 // What can be read out of a policy's source, name and problems without asking the server.
 import { PolicyProblem } from '../../core/models';
 
-/** The comment that a source begins with: its first sentence, or as far as its first line goes. */
-export function description(source: string): string {
-  const lines: string[] = [];
-  for (const line of source.split('\n')) {
-    const comment = /^\s*--(?!\[=*\[)\s?(.*)$/.exec(line);
-    if (!comment) break;
-    lines.push(comment[1].trim());
-  }
-  const text = lines.join(' ').replaceAll('`', '').trim();
-  return /^.+?[.;](?=\s|$)/.exec(text)?.[0].replace(/;$/, '.') ?? text;
-}
-
 /** What is wrong with the name of a new policy, or null: the rule of PUT /policies/:name. */
 export function nameProblem(name: string): string | null {
   if (!name) return 'A name is needed.';
@@ -32,6 +20,11 @@ export function short(revision: string): string {
 /** Who put a revision in force, in words. */
 export function authorName(author: string | null): string {
   return author === 'file' ? 'a file' : (author ?? 'nobody known');
+}
+
+/** The same, to follow other words. */
+export function byAuthor(author: string | null): string {
+  return author === 'file' ? 'from a file' : `by ${authorName(author)}`;
 }
 
 /** The message of a revision, to follow other words. */

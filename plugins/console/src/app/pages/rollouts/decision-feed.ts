@@ -7,6 +7,7 @@ import { Decision } from '../../core/models';
 import { PagedList } from '../../core/paged-list';
 import { More } from '../../ui/more';
 import { Loading } from '../../ui/notice';
+import { PolicyLine } from '../../ui/policy-line';
 import { StateBadge } from '../../ui/state-badge';
 import { Time } from '../../ui/time';
 
@@ -16,7 +17,7 @@ const MOST = 400; // rows; then it begins again with the newest page
 @Component({
   selector: 'otad-decision-feed',
   changeDetection: ChangeDetectionStrategy.OnPush,
-  imports: [Loading, More, RouterLink, StateBadge, Time],
+  imports: [Loading, More, PolicyLine, RouterLink, StateBadge, Time],
   template: `@if (list.fresh()) {
       <otad-loading />
     } @else if (list.items().length) {
@@ -39,14 +40,13 @@ const MOST = 400; // rows; then it begins again with the newest page
                 <span class="muted">{{
                   decision.verdict === 'offer' ? 'no rule against it' : 'the server, or a person'
                 }}</span>
-              } @else if (decision.file) {
-                <code>{{ decision.file }}:{{ decision.line }}</code>
               } @else {
-                <a
-                  [routerLink]="['/policies', decision.policy]"
-                  [queryParams]="{ revision: decision.revision, line: decision.line }"
-                  ><code>{{ decision.policy }}:{{ decision.line }}</code></a
-                >
+                <otad-policy-line
+                  [policy]="decision.policy"
+                  [revision]="decision.revision"
+                  [line]="decision.line"
+                  [file]="decision.file"
+                />
               }
             </span>
             <otad-time class="muted" [at]="decision.at" />

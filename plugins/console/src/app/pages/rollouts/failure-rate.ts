@@ -1,8 +1,8 @@
 import { ChangeDetectionStrategy, Component, computed, input } from '@angular/core';
 import { RouterLink } from '@angular/router';
+import { failuresOf } from '../../core/counts';
 import { count, percent } from '../../core/format';
 import { RolloutCounts } from '../../core/models';
-import { failuresOf } from './stages';
 
 const SAMPLES = 20; // below which the server's own rule does not judge a stage that is not done
 
@@ -34,12 +34,12 @@ const SAMPLES = 20; // below which the server's own rule does not judge a stage 
     }
     <p class="rule">
       @if (limit(); as most) {
-        Pauses when it is surely above {{ percent(most) }}: when the lower bound is, from {{ samples }} devices on or at
-        the end of a stage.
+        The rollout pauses once this is above {{ percent(most) }} with 95 % certainty. That is judged from
+        {{ samples }} devices on, or at the end of a stage.
       } @else {
         <a [routerLink]="['/policies', policy()]">{{ policy() }}</a> judges it by a rule of its own.
       }
-      After somebody resumes, only what ends from then on counts.
+      After somebody resumes it, only what ends from then on counts.
     </p>`,
   styles: `
     :host {

@@ -9,13 +9,13 @@ import { Router, RouterLink } from '@angular/router';
 import { mdiPackageVariantClosed } from '@mdi/js';
 import { Api, ApiError } from '../../core/api';
 import { percent, zone } from '../../core/format';
-import { Firmware, Page, Policy, Rollout, Stage, Target } from '../../core/models';
+import { Firmware, Page, Policy, PolicyRow, Rollout, Stage, Target } from '../../core/models';
 import { Empty, Loading, Problem } from '../../ui/notice';
 import { PageHeader } from '../../ui/page-header';
 import { TargetEditor } from '../../ui/target-editor';
 import { readIds, readTags, tagProblem, tidy } from '../../ui/targets';
+import { paramsRead, readParams } from './params';
 import { Planned, RolloutPreview } from './preview';
-import { describePolicy, paramsRead, readParams } from './preview-words';
 
 /** "early 10 %" */
 function stageWords({ name, share }: Stage): string {
@@ -58,7 +58,10 @@ export class NewRolloutPage {
   protected readonly icon = mdiPackageVariantClosed;
   protected readonly zone = zone();
   protected readonly images = this.api.resource<Page<Firmware>>(() => '/firmware/list?limit=200');
-  protected readonly policies = this.api.resource<Page<Policy>>(() => '/policies?limit=200');
+  protected readonly policies = this.api.resource<Page<PolicyRow>>(() => '/policies?source=false&limit=200');
+  private readonly chosen = this.api.resource<Policy>(() =>
+    this.policyName() ? `/policies/${encodeURIComponent(this.policyName()!)}` : undefined,
+  );
 
   protected readonly firmwareId = signal<number | null>(null);
   protected readonly policyName = signal<string | null>(null);
@@ -82,11 +85,13 @@ export class NewRolloutPage {
     if (!policy) return null;
     const stages = policy.declaration?.stages ?? [];
     return {
-      words: describePolicy(policy.source),
+      words: policy.description,
       stages: stages.length > 1 ? stages.map(stageWords).join(' → ') : 'All at once',
-      params: paramsRead(policy.source),
+      priority: policy.declaration?.priority ?? 0,
     };
   });
+  /** Parameters that the policy knows. */
+  protected readonly known = computed(() => (this.chosen.hasValue() ? paramsRead(this.chosen.value()!.source) : []));
   protected readonly name = computed(() => {
     const image = this.image();
     return this.ownName() ?? (image ? `${image.project} ${image.version}`.trim() : '');

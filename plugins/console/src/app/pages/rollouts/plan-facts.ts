@@ -1,21 +1,7 @@
 import { ChangeDetectionStrategy, Component, computed, input } from '@angular/core';
 import { RouterLink } from '@angular/router';
 import { count, counted, duration, fullTime, percent } from '../../core/format';
-import { RolloutDetail } from '../../core/models';
-
-/** Of a policy's declaration, what this page tells. */
-export interface Plan {
-  rate?: { per_minute: number; growth: number };
-  concurrency?: number;
-  timeout?: number;
-  retry?: { max: number; after: number };
-  spread?: { tag: string; concurrency: number };
-  max_failure?: number;
-  advance?: boolean;
-  from?: string[];
-  steps?: string[];
-  downgrade?: boolean;
-}
+import { Plan, RolloutDetail } from '../../core/models';
 
 /** The limits of a plan, each with its name. */
 export function limitsOf(plan: Plan): [name: string, words: string][] {
@@ -24,7 +10,7 @@ export function limitsOf(plan: Plan): [name: string, words: string][] {
       'Rate',
       plan.rate
         ? `${count(plan.rate.per_minute)} offers a minute${plan.rate.growth !== 1 ? `, times ${plan.rate.growth} with each stage` : ''}`
-        : 'as fast as the server may',
+        : 'not limited',
     ],
     ['At once', plan.concurrency !== undefined && counted(plan.concurrency, 'update')],
     [
@@ -32,9 +18,12 @@ export function limitsOf(plan: Plan): [name: string, words: string][] {
       plan.spread &&
         `${counted(plan.spread.concurrency, 'update')} at once for each value of the tag ${plan.spread.tag}`,
     ],
-    ['Timeout', plan.timeout !== undefined ? `after ${duration(plan.timeout)} of silence` : "the server's own"],
     [
-      'Tried again',
+      'Timeout',
+      plan.timeout !== undefined ? `after ${duration(plan.timeout)} of silence` : 'as the server is configured',
+    ],
+    [
+      'Retries',
       plan.retry &&
         (plan.retry.max ? `${counted(plan.retry.max, 'time')}, first after ${duration(plan.retry.after)}` : 'never'),
     ],
@@ -42,10 +31,10 @@ export function limitsOf(plan: Plan): [name: string, words: string][] {
       'Pauses',
       plan.advance
         ? 'by a rule of its own'
-        : plan.max_failure !== undefined && `above ${percent(plan.max_failure)} of failures`,
+        : plan.max_failure !== undefined && `when more than ${percent(plan.max_failure)} fail`,
     ],
     ['Updates from', !!plan.from?.length && plan.from.join(', ')],
-    ['By way of', !!plan.steps?.length && plan.steps.join(', ')],
+    ['By way of versions', !!plan.steps?.length && plan.steps.join(', ')],
     ['Older versions', !!plan.downgrade && 'may replace newer ones'],
   ];
   return limits.filter((limit): limit is [string, string] => !!limit[1]);
@@ -80,7 +69,7 @@ export function limitsOf(plan: Plan): [name: string, words: string][] {
       @for (words of target(); track words) {
         <span class="tag">{{ words }}</span>
       } @empty {
-        all that can have it
+        all that can have the firmware
       }
     </dd>
     @for (limit of limits(); track limit[0]) {
@@ -89,7 +78,7 @@ export function limitsOf(plan: Plan): [name: string, words: string][] {
     }
     <dt>Priority</dt>
     <dd>{{ rollout().priority }}</dd>
-    <dt>Begins</dt>
+    <dt>Start</dt>
     <dd>
       <time [attr.datetime]="rollout().starts_at">{{ fullTime(rollout().starts_at) }}</time>
     </dd>
@@ -125,7 +114,7 @@ export class PlanFacts {
     const { chip, tags, versions, device_ids: ids } = this.rollout().target;
     return [
       ...(chip ? [chip] : []),
-      ...Object.entries(tags ?? {}).map(([key, value]) => `${key}: ${value}`),
+      ...Object.entries(tags ?? {}).map(([key, value]) => `${key}:${value}`),
       ...(versions ?? []).map((version) => `runs ${version}`),
       ...(ids ? [counted(ids.length, 'chosen device')] : []),
     ];

@@ -6,6 +6,7 @@ import { Feed } from '../../core/feed';
 import { count, counted } from '../../core/format';
 import { RolloutCounts, Update, UpdateState } from '../../core/models';
 import { PagedList } from '../../core/paged-list';
+import { Frame } from '../../ui/frame';
 import { More } from '../../ui/more';
 import { Loading } from '../../ui/notice';
 import { StateBadge } from '../../ui/state-badge';
@@ -30,7 +31,7 @@ const STATES: UpdateState[] = [
 @Component({
   selector: 'otad-rollout-devices',
   changeDetection: ChangeDetectionStrategy.OnPush,
-  imports: [Loading, More, RouterLink, StateBadge, Time],
+  imports: [Frame, Loading, More, RouterLink, StateBadge, Time],
   templateUrl: './rollout-devices.html',
   styleUrl: './rollout-devices.scss',
 })

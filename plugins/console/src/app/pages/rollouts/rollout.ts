@@ -1,27 +1,30 @@
 import { ChangeDetectionStrategy, Component, computed, effect, inject, input, signal } from '@angular/core';
 import { MatButtonModule } from '@angular/material/button';
+import { RouterLink } from '@angular/router';
 import { Api } from '../../core/api';
 import { coalesce } from '../../core/coalesce';
+import { goesBack } from '../../core/counts';
+import { explainedRollout } from '../../core/explanation';
 import { Feed } from '../../core/feed';
 import { count, counted, now } from '../../core/format';
 import { Rollout, RolloutDetail } from '../../core/models';
 import { PageTitle } from '../../core/page-title';
+import { ReplayView } from '../../simulation/replay';
 import { Confirm, Question } from '../../ui/confirm';
 import { Loading, Problem } from '../../ui/notice';
 import { PageHeader } from '../../ui/page-header';
-import { goesBack, RolloutBar } from '../../ui/rollout-bar';
+import { Reasons } from '../../ui/reasons';
+import { RolloutBar } from '../../ui/rollout-bar';
 import { StateBadge } from '../../ui/state-badge';
 import { lookOf } from '../../ui/states';
 import { Time } from '../../ui/time';
 import { Toast } from '../../ui/toast';
 import { DecisionFeed } from './decision-feed';
 import { FailureRate } from './failure-rate';
-import { PlanFacts, Plan } from './plan-facts';
-import { Reasons } from './reasons';
-import { Replay } from './replay';
+import { PlanFacts } from './plan-facts';
 import { RolloutDevices } from './rollout-devices';
 import { StageTrack } from './stage-track';
-import { explained, Steering, steeringOf } from './stages';
+import { Steering, steeringOf } from './stages';
 
 /** What is told of each state beside the bar, in this order. */
 const COUNTED = [
@@ -55,9 +58,10 @@ const VERBS: Record<Steering, string> = { pause: 'Pause', resume: 'Resume', abor
     PlanFacts,
     Problem,
     Reasons,
-    Replay,
+    ReplayView,
     RolloutBar,
     RolloutDevices,
+    RouterLink,
     StageTrack,
     StateBadge,
     Time,
@@ -79,7 +83,7 @@ export class RolloutPage {
   protected readonly counted = counted;
   protected readonly rollout = this.api.resource<RolloutDetail>(() => `/rollouts/${this.id()}`);
   protected readonly it = computed(() => (this.rollout.hasValue() ? this.rollout.value()! : null));
-  protected readonly explanation = computed(() => explained(this.it()?.explanation ?? ''));
+  protected readonly explanation = computed(() => explainedRollout(this.it()?.explanation ?? ''));
   protected readonly steering = computed(() => {
     const rollout = this.it();
     return rollout ? steeringOf(rollout.state) : [];
@@ -90,7 +94,7 @@ export class RolloutPage {
   });
   protected readonly early = computed(() => Date.parse(this.it()?.starts_at ?? '') > now());
   protected readonly limit = computed(() => {
-    const plan = this.it()?.plan as Plan | undefined;
+    const plan = this.it()?.plan;
     return plan && !plan.advance ? (plan.max_failure ?? null) : null;
   });
   protected readonly counts = computed(() => {

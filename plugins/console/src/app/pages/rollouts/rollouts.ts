@@ -5,13 +5,15 @@ import { RouterLink } from '@angular/router';
 import { mdiRocketLaunchOutline } from '@mdi/js';
 import { Api } from '../../core/api';
 import { coalesce } from '../../core/coalesce';
+import { progressOf } from '../../core/counts';
 import { Feed } from '../../core/feed';
 import { Rollout, RolloutState } from '../../core/models';
 import { PagedList } from '../../core/paged-list';
+import { Frame } from '../../ui/frame';
 import { More } from '../../ui/more';
 import { Empty, Loading } from '../../ui/notice';
 import { PageHeader } from '../../ui/page-header';
-import { progressOf, RolloutBar } from '../../ui/rollout-bar';
+import { RolloutBar } from '../../ui/rollout-bar';
 import { StateBadge } from '../../ui/state-badge';
 import { lookOf } from '../../ui/states';
 import { Time } from '../../ui/time';
@@ -21,7 +23,19 @@ const STATES: RolloutState[] = ['running', 'paused', 'rolling_back', 'completed'
 /** All rollouts, newest first, or those of a state; live. */
 @Component({
   changeDetection: ChangeDetectionStrategy.OnPush,
-  imports: [Empty, Loading, MatButtonModule, MatTabsModule, More, PageHeader, RolloutBar, RouterLink, StateBadge, Time],
+  imports: [
+    Empty,
+    Frame,
+    Loading,
+    MatButtonModule,
+    MatTabsModule,
+    More,
+    PageHeader,
+    RolloutBar,
+    RouterLink,
+    StateBadge,
+    Time,
+  ],
   templateUrl: './rollouts.html',
   styleUrl: './rollouts.scss',
 })

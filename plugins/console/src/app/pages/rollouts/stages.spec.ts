@@ -1,6 +1,6 @@
-import { fullTime } from '../../core/format';
+import { endedOf, failuresOf } from '../../core/counts';
 import { RolloutCounts, Stage } from '../../core/models';
-import { countdown, endedOf, explained, failuresOf, steeringOf, stepsOf } from './stages';
+import { countdown, steeringOf, stepsOf } from './stages';
 
 const STAGES: Stage[] = [
   { name: 'canary', share: 0.01, soak: 1800 },
@@ -98,16 +98,5 @@ describe('words', () => {
       '0:00',
       '0:01',
     ]);
-  });
-
-  it('leaves out calls of the API, and tells code', () => {
-    const pieces = explained(
-      'Rollout 3 (To 1.0. All) to version 1.0 is paused: wait. It is in stage "all" since 2026-01-05 09:00:00 UTC. By line 3: `return "hold"`. POST /rollouts/:id/pause stops it; /abort ends it.',
-    );
-    expect(pieces.map(({ code }) => code)).toEqual([false, true, false]);
-    expect(pieces[0].text).toMatch(/^It is in stage "all"/);
-    expect(pieces[0].text).toContain(fullTime('2026-01-05T09:00:00Z'));
-    expect(pieces[1].text).toBe('return "hold"');
-    expect(pieces[2].text).toBe('.');
   });
 });

@@ -1,6 +1,6 @@
 // How a rollout stands, reckoned from what the API says of it.
-import { fullTime, wilson } from '../../core/format';
-import { Rollout, RolloutCounts, RolloutState, Stage } from '../../core/models';
+import { endedOf } from '../../core/counts';
+import { Rollout, RolloutState, Stage } from '../../core/models';
 
 export type Steering = 'pause' | 'resume' | 'abort' | 'rollback';
 
@@ -16,22 +16,6 @@ const STEERING: Record<RolloutState, Steering[]> = {
 /** What a person can do with a rollout in that state. */
 export function steeringOf(state: RolloutState): Steering[] {
   return STEERING[state];
-}
-
-/** Devices that are done with, well or not. */
-export function endedOf(counts: RolloutCounts): number {
-  const { succeeded, vanished, failed, rolled_back, rejected, timed_out, cancelled, skipped } = counts;
-  return succeeded + vanished + failed + rolled_back + rejected + timed_out + cancelled + skipped;
-}
-
-/** As policies have it: of those that took the update, how many it did not do well; null: none has ended. */
-export function failuresOf(
-  counts: RolloutCounts,
-): { failed: number; of: number; rate: number; low: number; high: number } | null {
-  const failed = counts.failed + counts.rolled_back + counts.timed_out + counts.vanished;
-  const of = failed + counts.succeeded;
-  const bounds = wilson(failed, of);
-  return bounds && { failed, of, ...bounds };
 }
 
 export interface Step extends Stage {
@@ -78,18 +62,4 @@ export function countdown(ms: number): string {
   return hours
     ? `${hours}:${two((seconds % 3600) / 60)}:${two(seconds % 60)}`
     : `${Math.floor(seconds / 60)}:${two(seconds % 60)}`;
-}
-
-/**
- * What the server says of a rollout, for this page: without its name and state, which stand above, and the calls of the
- * API, for which there are buttons; with local times. Pieces in backquotes are code.
- */
-export function explained(text: string): { text: string; code: boolean }[] {
-  return text
-    .replace(/^Rollout \d+ \(.*?\) to version .*?(?=It is in stage "|It begins at |It is about to begin|POST |$)/s, '')
-    .replace(/\s*POST \/rollouts\/.*$/s, '')
-    .replace(/(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d) UTC/g, (_, day, time) => fullTime(`${day}T${time}Z`))
-    .split('`')
-    .map((piece, i) => ({ text: piece, code: i % 2 === 1 }))
-    .filter((piece) => piece.text);
 }

@@ -27,7 +27,7 @@ import { Toast } from '../../ui/toast';
       [value]="session.user()?.email"
     />
     <mat-form-field>
-      <mat-label>Present password</mat-label>
+      <mat-label>Current password</mat-label>
       <input
         matInput
         type="password"

@@ -4,9 +4,10 @@ import { MatFormFieldModule } from '@angular/material/form-field';
 import { MatInputModule } from '@angular/material/input';
 import { RouterLink } from '@angular/router';
 import { Api, ApiError } from '../../core/api';
-import { bytes, duration, zone } from '../../core/format';
+import { bytes, counted, duration, zone } from '../../core/format';
 import { Session } from '../../core/session';
 import { Copy } from '../../ui/copy';
+import { Frame } from '../../ui/frame';
 import { Loading, Problem } from '../../ui/notice';
 import { PageHeader } from '../../ui/page-header';
 import { StateBadge } from '../../ui/state-badge';
@@ -61,6 +62,7 @@ const PARTS: Record<string, string> = {
   imports: [
     ChangePassword,
     Copy,
+    Frame,
     Loading,
     MatButtonModule,
     MatFormFieldModule,
@@ -93,6 +95,7 @@ export class SettingsPage {
   });
   protected readonly partName = (part: string) => PARTS[part] ?? part;
   protected readonly entries = Object.entries;
+  protected readonly counted = counted;
   protected readonly valueOf = ({ value, unit }: Setting) =>
     value === '' ? '–' : unit === 'bytes' ? bytes(+value) : unit === 's' ? duration(+value) : `${value}`;
   protected readonly zone = zone();
@@ -112,7 +115,7 @@ export class SettingsPage {
   }
 
   protected async reload(): Promise<void> {
-    await this.toast.around(() => this.api.post('/admin/reload'), 'The scripts were loaded anew.');
+    await this.toast.around(() => this.api.post('/admin/reload'), 'The scripts were reloaded.');
     this.scripts.reload();
   }
 }

@@ -12,6 +12,7 @@ import { Role, User } from '../../core/models';
 import { PagedList } from '../../core/paged-list';
 import { Session } from '../../core/session';
 import { Confirm } from '../../ui/confirm';
+import { Frame } from '../../ui/frame';
 import { Icon } from '../../ui/icon';
 import { More } from '../../ui/more';
 import { Empty, Loading } from '../../ui/notice';
@@ -27,6 +28,7 @@ const TYPING = 300; // ms
   imports: [
     Empty,
     FormsModule,
+    Frame,
     Icon,
     Loading,
     MatButtonModule,
@@ -89,13 +91,18 @@ export class UsersPage {
             verb: 'Make operator',
           }
         : {
-            title: `Take the role of operator from ${user.email}?`,
+            title: `Remove the operator role from ${user.email}?`,
             text: 'Their sessions end at once. They keep their own devices.',
-            verb: 'Take the role',
+            verb: 'Remove the role',
             danger: true,
           };
     if ((await this.confirm.ask(question)) === undefined) return;
-    if (await this.toast.around(() => this.api.patch(`/users/${user.id}`, { role }), `${user.email} is ${role} now.`)) {
+    if (
+      await this.toast.around(
+        () => this.api.patch(`/users/${user.id}`, { role }),
+        `${user.email} is ${role === 'operator' ? 'an operator' : 'no operator any more'}.`,
+      )
+    ) {
       await this.users.reload();
     }
   }

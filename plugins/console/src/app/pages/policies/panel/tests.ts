@@ -2,10 +2,11 @@ import { ChangeDetectionStrategy, Component, computed, effect, inject, output, s
 import { MatButtonModule } from '@angular/material/button';
 import { mdiCheckCircle, mdiCloseCircle, mdiFlaskEmptyOutline } from '@mdi/js';
 import { Api, ApiError } from '../../../core/api';
-import { counted, percent } from '../../../core/format';
+import { count, counted, percent } from '../../../core/format';
 import { TestRun } from '../../../core/models';
 import { Icon } from '../../../ui/icon';
 import { Empty, Problem } from '../../../ui/notice';
+import { PolicyText } from '../../../ui/policy-line';
 import { PolicyDocument } from '../document';
 import { CodeEditor } from '../editor/code-editor';
 import { ranges } from '../source';
@@ -21,8 +22,8 @@ import { ranges } from '../source';
 export class Tests {
   private readonly api = inject(Api);
   protected readonly policy = inject(PolicyDocument);
+  protected readonly text = inject(PolicyText);
   private readonly editor = viewChild(CodeEditor);
-  readonly goTo = output<number>();
   /** Lines that no test ran. */
   readonly missed = output<number[]>();
 
@@ -39,6 +40,7 @@ export class Tests {
     [...(this.result()?.run.tests ?? [])].sort((a, b) => Number(a.ok) - Number(b.ok)),
   );
   protected readonly uncovered = computed(() => ranges(this.result()?.run.coverage.missed ?? []));
+  protected readonly count = count;
   protected readonly counted = counted;
   protected readonly percent = percent;
   protected readonly words = (name: string) => name.replaceAll('_', ' ');

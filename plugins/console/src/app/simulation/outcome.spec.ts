@@ -1,5 +1,5 @@
-import { Simulation } from '../../../core/models';
-import { countTicks, cutOf, moment, outcomeWords, parseTags, pointsOf, timeTicks } from './outcome';
+import { Simulation, SimulatedStage } from '../core/models';
+import { countTicks, cutOf, moment, outcomeOf, pointsOf, timeTicks } from './outcome';
 
 const counted = (at: number, offered: number) => ({
   targeted: 100,
@@ -29,20 +29,26 @@ function simulation(fields: Partial<Simulation>): Simulation {
   } as unknown as Simulation;
 }
 
-describe('outcomeWords', () => {
+describe('outcomeOf', () => {
+  const stages = [{ name: 'canary' }, { name: 'all' }] as SimulatedStage[];
+
   it('tells when, where, why and how many', () => {
-    expect(outcomeWords(simulation({}))).toEqual({
+    expect(outcomeOf(simulation({}))).toEqual({
       title: 'Completes after 2\u00a0h',
-      text: '90 of 100 devices updated, 5 failed (5.3 %).',
+      text: '90 of 100 devices succeed, 5 fail (5.3 %).',
       tone: 'good',
     });
-    const paused = simulation({ outcome: 'paused', at_s: 1800, stage: 'canary', reason: 'failures above 5 %' });
-    expect(outcomeWords(paused).title).toBe('Pauses after 30\u00a0min in stage canary: failures above 5 %');
-    const running = simulation({ outcome: 'running', at_s: 1209600, reason: 'the time was over: one is held' });
-    expect(outcomeWords(running)).toMatchObject({
-      title: 'Not over after 14\u00a0d in stage all: one is held',
+    const paused = simulation({ outcome: 'paused', at_s: 1800, stage: 'canary', reason: 'failures above 5 %', stages });
+    expect(outcomeOf(paused).title).toBe('Pauses after 30\u00a0min in stage “canary”: failures above 5 %');
+    const running = simulation({ outcome: 'running', at_s: 1209600, reason: 'the time was over: one is held', stages });
+    expect(outcomeOf(running)).toMatchObject({
+      title: 'Is not over after 14\u00a0d in stage “all”: one is held',
       tone: 'warn',
     });
+  });
+
+  it('says so where nobody can have it', () => {
+    expect(outcomeOf(simulation({ targeted: 0 })).tone).toBe('warn');
   });
 });
 
@@ -50,14 +56,6 @@ describe('moment', () => {
   it('has two units at most', () => {
     const words = [0, 1, 90, 1967, 9167, 90_000, 1_209_600].map((seconds) => moment(seconds).replaceAll('\u00a0', ' '));
     expect(words).toEqual(['0 s', '1 s', '1 min 30 s', '32 min 47 s', '2 h 32 min', '1 d 1 h', '14 d']);
-  });
-});
-
-describe('parseTags', () => {
-  it('reads pairs', () => {
-    expect(parseTags('site=hall-1, ring: 0')).toEqual({ site: 'hall-1', ring: '0' });
-    expect(parseTags(' ')).toEqual({});
-    expect(parseTags('site')).toBeNull();
   });
 });
 
@@ -70,6 +68,11 @@ describe('the chart', () => {
       [60, 6],
       [900, 100],
     ]);
+  });
+
+  it('draws nothing of stages that it never came to', () => {
+    const stages = [counted(60, 6), { name: 'all', share: 1, soak_s: 0, entered_s: null }] as SimulatedStage[];
+    expect(pointsOf(simulation({ stages, at_s: 60 })).map(({ at, offered }) => [at, offered])).toEqual([[60, 6]]);
   });
 
   it('cuts the time in which nothing happens', () => {

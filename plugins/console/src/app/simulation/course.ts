@@ -8,25 +8,26 @@ import {
   input,
   signal,
 } from '@angular/core';
-import { count } from '../../../core/format';
-import { Simulation } from '../../../core/models';
+import { count } from '../core/format';
+import { Simulation } from '../core/models';
 import { countTicks, cutOf, moment, pointsOf, timeTicks } from './outcome';
 
 const HEIGHT = 230;
 const [LEFT, RIGHT, TOP, BOTTOM] = [44, 12, 26, 26];
 const SERIES = ['offered', 'succeeded', 'failed'] as const;
 
-/** Offered, succeeded and failed over virtual time. The same numbers stand in the table beside it. */
+/** Offered, succeeded and failed over virtual time. The same numbers stand in the tables beside it. */
 @Component({
-  selector: 'otad-timeline',
+  selector: 'otad-course',
   changeDetection: ChangeDetectionStrategy.OnPush,
-  templateUrl: './timeline.html',
-  styleUrl: './timeline.scss',
+  templateUrl: './course.html',
+  styleUrl: './course.scss',
 })
-export class Timeline {
+export class Course {
   readonly simulation = input.required<Simulation>();
   private readonly width = signal(480);
   protected readonly series = SERIES;
+  protected readonly words = { offered: 'Offered', succeeded: 'Succeeded', failed: 'Failed' };
 
   constructor() {
     const element = inject<ElementRef<HTMLElement>>(ElementRef).nativeElement;
@@ -68,10 +69,11 @@ export class Timeline {
         ...ticks.map((at) => ({ x: x(at), text: at ? moment(at) : '0', anchor: at ? 'middle' : 'start' })),
         ...(cut === null ? [] : [{ x: width - RIGHT, text: moment(end), anchor: 'end' }]),
       ].filter(({ x: at }, i) => cut === null || i === ticks.length || at < LEFT + before - 6),
-      stages: simulation.stages.map((stage, i) => {
-        const from = x(stage.entered_s);
-        const room = x(Math.min(stage.until_s, end)) - from;
-        return { from, room, even: i % 2 === 0, name: room > stage.name.length * 7 + 8 ? stage.name : '' };
+      stages: simulation.stages.flatMap(({ name, entered_s, until_s }, i) => {
+        if (entered_s === null) return [];
+        const from = x(Math.min(entered_s, end));
+        const room = x(Math.min(until_s ?? end, end)) - from;
+        return { from, room, even: i % 2 === 0, name: room > name.length * 7 + 8 ? name : '' };
       }),
       cut: cut === null ? null : x(cut) + (inner - before) / 2,
       lines: SERIES.map((of) => ({

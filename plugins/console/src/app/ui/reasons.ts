@@ -1,14 +1,28 @@
 import { ChangeDetectionStrategy, Component, computed, input } from '@angular/core';
-import { count } from '../../core/format';
+import { count } from '../core/format';
+import { PolicyLine } from './policy-line';
+
+export interface Reason {
+  reason: string;
+  count: number;
+  /** Of the policy, where it gave the reason. */
+  line?: number | null;
+}
 
 /** Reasons and how many devices each holds for, as bars. */
 @Component({
   selector: 'otad-reasons',
   changeDetection: ChangeDetectionStrategy.OnPush,
+  imports: [PolicyLine],
   template: `<ul>
-    @for (row of rows(); track row.reason) {
+    @for (row of rows(); track $index) {
       <li>
-        <span>{{ row.reason }}</span>
+        <span>
+          {{ row.reason }}
+          @if (row.line && policy()) {
+            <otad-policy-line [policy]="policy()" [line]="row.line" />
+          }
+        </span>
         <span class="number">{{ number(row.count) }}</span>
         <i [style.width.%]="(row.count / most()) * 100"></i>
       </li>
@@ -27,6 +41,9 @@ import { count } from '../../core/format';
       gap: 2px 12px;
       overflow-wrap: anywhere;
     }
+    otad-policy-line {
+      margin-left: 4px;
+    }
     i {
       grid-column: 1 / -1;
       height: 5px;
@@ -37,7 +54,8 @@ import { count } from '../../core/format';
   `,
 })
 export class Reasons {
-  readonly rows = input.required<{ reason: string; count: number }[]>();
+  readonly rows = input.required<Reason[]>();
+  readonly policy = input('');
   protected readonly number = count;
   protected readonly most = computed(() => Math.max(1, ...this.rows().map((row) => row.count)));
 }

@@ -1,0 +1,101 @@
+// A policy is edited, checked, simulated, tested, activated, and taken back; two people at once lose nothing.
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { launch, Person } from './lib/browser.mjs';
+import { Account, System } from './lib/system.mjs';
+
+let system, browser, operator, person;
+
+before(async () => {
+  [system, browser] = await Promise.all([System.start(), launch()]);
+  operator = await Account.create(system, 'operator@example.org');
+  person = await Person.arrive(browser, system);
+  await person.login('operator@example.org');
+  await person.go('policies/canary');
+  await person.page.locator('.cm-content').waitFor();
+});
+
+after(async () => {
+  await browser?.close();
+  await system?.stop();
+});
+
+/** Puts the cursor behind a text of the editor's and types. */
+async function typeBehind(text, typed) {
+  const { page } = person;
+  await page.getByRole('textbox', { name: 'Source of the policy' }).click();
+  await page.keyboard.press('Control+f');
+  await page.keyboard.type(text);
+  await page.keyboard.press('Enter');
+  await page.keyboard.press('Escape');
+  await page.keyboard.press('ArrowRight');
+  await page.keyboard.type(typed);
+}
+
+test('a mistake is shown as it is typed, with its line', async () => {
+  const { page } = person;
+  await typeBehind('"skip", and why', '\nlocal x = device.chp\n');
+  await page.getByText(/did you mean chip/).first().waitFor();
+  for (let i = 0; i < 40; i++) await page.keyboard.press('Control+z');
+  await page.getByText('No problems').waitFor();
+});
+
+test('fields are completed', async () => {
+  const { page } = person;
+  await typeBehind('advance = function(rollout, stats, ctx)', '\n    local seen_now = stats.fail');
+  await page.getByRole('option', { name: /failure_low/ }).first().waitFor();
+  await page.keyboard.press('Escape');
+  for (let i = 0; i < 60; i++) await page.keyboard.press('Control+z');
+  await page.getByText('No problems').waitFor();
+});
+
+test('simulate it', async () => {
+  const { page } = person;
+  await page.getByRole('button', { name: 'Simulate' }).click();
+  await page.getByText(/devices updated|succeeded/).first().waitFor();
+});
+
+test('run its tests', async () => {
+  const { page } = person;
+  await page.getByRole('tab', { name: 'Tests' }).click();
+  await page.getByRole('button', { name: /Run/ }).click();
+  await page.getByText(/passed/).first().waitFor();
+});
+
+test('activate a change, see it in force and in its revisions, and take it back', async () => {
+  const { page } = person;
+  const before = await operator.call('GET', '/policies/canary');
+  await typeBehind('return {', ' -- watched closely');
+  await page.getByRole('button', { name: /Activate/ }).click();
+  const dialog = page.getByRole('dialog');
+  await dialog.getByText('watched closely').first().waitFor();
+  await dialog.getByRole('textbox', { name: /What changed/ }).fill('A word on it');
+  await dialog.getByRole('button', { name: 'Activate' }).click();
+  await dialog.waitFor({ state: 'detached' });
+  const now = await operator.call('GET', '/policies/canary');
+  assert.match(now.source, /watched closely/);
+  assert.equal(now.message, 'A word on it');
+  await page.getByRole('tab', { name: 'Revisions' }).click();
+  await page.getByText('A word on it').first().waitFor();
+  await page.getByRole('button', { name: /Go back/ }).first().click();
+  await page.getByRole('dialog').getByRole('button', { name: /Go back/ }).click();
+  await page.getByRole('dialog').waitFor({ state: 'detached' });
+  assert.equal((await operator.call('GET', '/policies/canary')).revision, before.revision);
+});
+
+test('somebody else was faster: both texts are there', async () => {
+  const { page } = person;
+  const theirs = await operator.call('GET', '/policies/canary');
+  await typeBehind('return {', ' -- mine');
+  await fetch(`${system.url}/policies/canary`, {
+    method: 'PUT',
+    headers: { authorization: `Bearer ${operator.token}`, 'content-type': 'application/json', 'if-match': `"${theirs.revision}"` },
+    body: JSON.stringify({ source: theirs.source.replace('600', '300'), message: 'theirs' }),
+  });
+  await page.getByRole('button', { name: /Activate/ }).click();
+  const dialog = page.getByRole('dialog');
+  await dialog.getByRole('button', { name: 'Activate' }).click();
+  await page.getByRole('heading', { name: 'Somebody was faster' }).waitFor();
+  assert.match((await operator.call('GET', '/policies/canary')).source, /per_minute = 300/);
+  assert.deepEqual(person.complaints, []);
+});

@@ -1,0 +1,111 @@
+// A rollout from its preview to its end, by what an operator sees and clicks; and why a device was left out.
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { launch, Person } from './lib/browser.mjs';
+import { Account, System, until } from './lib/system.mjs';
+
+let system, browser, operator, person, next;
+const devices = [];
+
+before(async () => {
+  [system, browser] = await Promise.all([System.start(), launch()]);
+  operator = await Account.create(system, 'operator@example.org');
+  const first = await system.image({ version: '1.0.0' });
+  await operator.upload(first);
+  next = await operator.upload(await system.image({ version: '1.1.0' }));
+  for (let i = 1; i <= 3; i++) {
+    const fields = { device_code: `desk-${i}`, chip: 'esp32', tags: { site: i < 3 ? 'north' : 'south' } };
+    const registration = await operator.call('POST', '/devices/register', fields);
+    devices.push(registration.device.id);
+    await system.device(registration, '--initial', first, ...(i === 3 ? ['--battery', '9'] : []));
+  }
+  await operator.call('POST', '/devices/register', { device_code: 'other-chip', chip: 'esp32c3', tags: { site: 'north' } });
+  await until(async () => (await operator.call('GET', '/devices?online=true')).items.length === 3, 'all are online');
+  person = await Person.arrive(browser, system);
+  await person.login('operator@example.org');
+});
+
+after(async () => {
+  await browser?.close();
+  await system?.stop();
+});
+
+test('plan it: the preview tells who gets it, who does not and why', async () => {
+  const { page } = person;
+  await person.go(`rollouts/new?firmware_id=${next.id}`);
+  await page.getByRole('textbox', { name: 'Name' }).fill('North first');
+  await page.getByRole('combobox', { name: 'Policy' }).click();
+  await page.getByRole('option', { name: 'wait_for_approval' }).click();
+  await page.getByRole('combobox', { name: 'Tags' }).fill('site:north');
+  await page.keyboard.press('Enter');
+  await page.getByText(/2 devices/).first().waitFor();
+  await page.getByRole('button', { name: 'Start rollout' }).click();
+  await page.getByRole('heading', { level: 1, name: 'North first' }).waitFor();
+  await page.waitForURL(/\/rollouts\/\d+$/);
+});
+
+test('watch it pause for approval, resume it, see it complete', async () => {
+  const { page } = person;
+  await page.locator('otad-header').getByText('Paused').waitFor({ timeout: 60_000 });
+  await page.getByText(/waiting for approval/).first().waitFor();
+  await page.getByRole('button', { name: 'Resume' }).click();
+  await page.getByRole('dialog').getByRole('textbox', { name: /Reason/ }).fill('looks good');
+  await page.getByRole('dialog').getByRole('button', { name: 'Resume' }).click();
+  await page.locator('otad-header').getByText('Completed').waitFor({ timeout: 60_000 });
+  await page.getByText('looks good').first().waitFor();
+  const rollout = (await operator.call('GET', '/rollouts')).items[0];
+  assert.deepEqual([rollout.state, rollout.counts.succeeded, rollout.counts.targeted], ['completed', 2, 2]);
+});
+
+test('who cancels a question has said no', async () => {
+  const { page } = person;
+  await page.getByRole('button', { name: 'Roll back' }).click();
+  await page.getByRole('dialog').getByRole('button', { name: 'Cancel' }).click();
+  await page.getByRole('dialog').waitFor({ state: 'detached' });
+  assert.equal((await operator.call('GET', '/rollouts')).items[0].state, 'completed');
+});
+
+test('a device held by its policy says why, with the rule', async () => {
+  await operator.call('POST', '/rollouts', { name: 'South', firmware_id: next.id, policy: 'canary', target: { device_ids: [devices[2]] } });
+  await until(
+    async () => /battery/.test((await operator.call('GET', `/devices/${devices[2]}/explain`)).explanation),
+    'the policy has held it',
+  );
+  await person.go(`devices/${devices[2]}`);
+  await person.page.getByText(/battery below 30 %/).first().waitFor();
+  await person.page.getByRole('link', { name: /canary/ }).first().click();
+  await person.page.getByRole('heading', { level: 1, name: 'canary' }).waitFor();
+});
+
+test('abort it from its page', async () => {
+  const { page } = person;
+  await person.go('rollouts');
+  await page.getByRole('link', { name: 'South' }).click();
+  await page.getByRole('button', { name: 'Abort' }).click();
+  await page.getByRole('dialog').getByRole('button', { name: /Abort/ }).click();
+  await page.locator('otad-header').getByText('Aborted').waitFor();
+  assert.deepEqual(person.complaints, []);
+});
+
+test('many devices at once: chosen in the list, changed by the server', async () => {
+  const { page } = person;
+  await person.go('devices');
+  for (const name of ['desk-1', 'desk-2']) await page.getByRole('checkbox', { name: `Select ${name}` }).check();
+  await page.getByText('2 devices selected').waitFor();
+  await page.getByRole('button', { name: 'Tags…' }).click();
+  await page.getByRole('textbox', { name: 'Set' }).fill('ring:0, floor:2');
+  await page.getByRole('button', { name: 'Change tags' }).click();
+  await page.getByText(/2 of 2 looked at, 2 tagged/).waitFor();
+  await page.getByRole('button', { name: 'Close' }).click();
+  await page.getByRole('link', { name: 'floor:2' }).first().waitFor();
+  assert.equal((await operator.call('GET', `/devices/${devices[0]}`)).tags.ring, '0');
+  assert.deepEqual(person.complaints, []);
+});
+
+test('the audit log tells who did it', async () => {
+  const { page } = person;
+  await person.go('audit');
+  await page.getByRole('row', { name: /operator@example.org aborted the rollout South/ }).waitFor();
+  await page.getByRole('row', { name: /started the rollout North first/ }).waitFor();
+  assert.deepEqual(person.complaints, []);
+});
