@@ -61,7 +61,7 @@ def make_rollouts(services, token, firmware):
         if state:
             services.psql(file=HERE / "console/rollout.sql", rollout=rollout, state=state, stage=stage, reached=reached, going=going,
                           held=held, age=age, hours=hours)
-    services.psql("vacuum analyze")
+    services.psql("vacuum analyze rollout_devices, updates, decisions")
     return made
 
 
@@ -82,9 +82,9 @@ class Fleet:
         queues = "select (select count(*) from devices_changed) + (select count(*) from telemetry_late)"
         wait_until(lambda: services.psql(queues) == "0", "taking in what changed", 300, 1)
 
-    def drive(self, what, seconds, **setting):
+    def drive(self, what, patience, **setting):
         done = subprocess.run(["node", HERE / "console/drive.mjs", what, json.dumps(self.setting | setting)], capture_output=True,
-                              text=True, timeout=seconds)
+                              text=True, timeout=patience)
         if done.returncode != 0:
             raise Broken(f"drive.mjs: {done.stderr.strip()}")
         return json.loads(done.stdout)
@@ -127,19 +127,24 @@ class FleetsHeart(Heart):
         return self.devices[n % len(self.devices)]
 
 
+def prepare_busy(fleet):
+    """The image of a rollout that offers 1,000 a second."""
+    url = fleet.services.otad_url
+    call(f"{url}/policies/bench_busy", "PUT", 201, token=fleet.token, body={"source": BUSY})
+    return call(f"{url}/firmware/upload", "POST", 201, token=fleet.token, content_type="application/octet-stream",
+                body=make_image.build("esp32", "1.5.0", "bench", 4096))["firmware"]["id"]
+
+
 def watched(fleet, options):
-    """Pages that are looked at while all devices tell how they are; the last is of a rollout that offers 1,000 a second."""
-    services, url = fleet.services, fleet.services.otad_url
+    """Pages that are looked at while all devices tell how they are; the last is of a rollout that is busy, too."""
+    services, image = fleet.services, prepare_busy(fleet)
     open_broker(fleet.lab, services)
     heart = FleetsHeart(services)
     heart.start()
-    call(f"{url}/policies/bench_busy", "PUT", 201, token=fleet.token, body={"source": BUSY})
-    image = call(f"{url}/firmware/upload", "POST", 201, token=fleet.token, content_type="application/octet-stream",
-                 body=make_image.build("esp32", "1.5.0", "bench", 4096))["firmware"]["id"]
     found = {}
     for name, path in {"home": "", "devices": "devices", "device": f"devices/{services.first_device}", "rollout": "rollouts/"}.items():
         if name == "rollout":
-            path += str(call(f"{url}/rollouts", "POST", 201, token=fleet.token, body={
+            path += str(call(f"{services.otad_url}/rollouts", "POST", 201, token=fleet.token, body={
                 "name": "Busy", "policy": "bench_busy", "priority": 1000, "firmware_id": image})["rollout"]["id"])
         found[name] = fleet.drive("watch", options.watch_seconds + 120, path=path, seconds=options.watch_seconds)
     heart.stop()

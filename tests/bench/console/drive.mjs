@@ -4,6 +4,7 @@
 import { launch, Person } from '../../console/lib/browser.mjs';
 
 const QUIET = 150; // ms without a request after which no more is expected
+const PATIENCE = 120_000; // ms for what computes
 
 const median = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
 const API = new Set(['xhr', 'fetch']);
@@ -20,14 +21,19 @@ class Requests {
       this.last = performance.now();
       if (!failed) (this.took[nameOf(request)] ??= []).push(request.timing().responseEnd);
     };
-    page.on('request', (request) => (this.open += API.has(request.resourceType()) ? 1 : 0));
+    page.on('request', (request) => {
+      if (!API.has(request.resourceType())) return;
+      this.open++;
+      this.last = performance.now();
+    });
     page.on('requestfinished', (request) => end(request, false));
     page.on('requestfailed', (request) => end(request, true));
   }
 
-  /** Until all are answered; when the last was. */
+  /** Until all are answered, and those that follow from what was just done; when the last was. */
   async quiet() {
-    while (this.open > 0 || performance.now() - this.last < QUIET) await new Promise((done) => setTimeout(done, 10));
+    const asked = performance.now();
+    while (performance.now() - asked < QUIET || this.open > 0 || performance.now() - this.last < QUIET) await new Promise((done) => setTimeout(done, 10));
     return this.last;
   }
 }
@@ -44,7 +50,7 @@ const click = (name, times = 1) => async (page) => {
   for (let i = 0; i < times; i++) await page.getByRole('button', { name, exact: true }).first().click();
 };
 
-/** name: [path, what to do there]. Each round looks at other devices and rollouts. */
+/** name: [path, what to do there, of what the answer is waited for]. Each round looks at other devices and rollouts. */
 function pages({ devices, rollouts, firmware }, round) {
   const device = `devices/${devices[round % devices.length]}`;
   const rollout = `rollouts/${rollouts[round % rollouts.length]}`;
@@ -79,10 +85,10 @@ function pages({ devices, rollouts, firmware }, round) {
     policies: ['policies'],
     policy: ['policies/canary'],
     'policy: revisions': ['policies/canary?tab=revisions'],
-    'policy: simulate': ['policies/canary?tab=simulate', click('Simulate')],
-    'policy: replay': ['policies/canary?tab=replay', click('Replay')],
-    'policy: tests': ['policies/canary?tab=tests', click('Run tests')],
-    'new rollout': [`rollouts/new?firmware_id=${image}`],
+    'policy: simulate': ['policies/canary?tab=simulate', click('Simulate'), '/policies/simulate'],
+    'policy: replay': ['policies/canary?tab=replay', click('Replay'), '/replay'],
+    'policy: tests': ['policies/canary?tab=tests', click('Run tests'), '/policies/canary/test'],
+    'new rollout': [`rollouts/new?firmware_id=${image}`, undefined, '/policies/simulate'],
     audit: ['audit', click('Show more', 3)],
     'audit: device': [`audit?kind=device&id=${devices[0]}`],
     'audit: action': ['audit?action=session.login'],
@@ -92,12 +98,14 @@ function pages({ devices, rollouts, firmware }, round) {
   };
 }
 
-async function look(person, requests, path, act) {
+async function look(person, requests, path, act, computed) {
+  const answer = computed && person.page.waitForResponse((one) => one.url().endsWith(computed), { timeout: PATIENCE });
   const began = performance.now();
   await person.go(path);
   const settled = performance.now() - began;
-  const answered = Math.max((await requests.quiet()) - began, 0);
+  const answered = Math.max((await requests.quiet()) - began, settled);
   await act?.(person.page);
+  await answer;
   await requests.quiet();
   return { settled, answered };
 }
@@ -124,8 +132,8 @@ async function everyPage(person, setting) {
   const found = { pages: {}, loads: [] };
   for (let round = 0; round <= setting.rounds; round++) {
     found.loads.push(await load(person));
-    for (const [name, [path, act]] of Object.entries(pages(setting, round))) {
-      (found.pages[name] ??= []).push(await look(person, requests, path, act));
+    for (const [name, [path, ...more]] of Object.entries(pages(setting, round))) {
+      (found.pages[name] ??= []).push(await look(person, requests, path, ...more));
     }
     // The first round loads each page's code, and warms the server.
     if (round === 0) Object.assign(found, { pages: {}, loads: [] }) && (requests.took = {});

@@ -25,9 +25,11 @@ with made as (
          least(m.at + interval '2 minutes', now()), case when m.state <> 'offered' then m.at + interval '3 seconds' end
   from member m join rollouts r on r.id = :rollout join devices d on d.id = m.device_id
   where m.state not in ('waiting', 'held', 'skipped') order by m.at
+  on conflict (device_id) where state in ('pending', 'offered', 'downloading', 'installing') do nothing -- others run already
   returning id, device_id
 )
 update member m set update_id = made.id from made where made.device_id = m.device_id;
+update member set state = 'waiting' where update_id is null and state not in ('held', 'skipped');
 
 update rollout_devices m set in_stage = x.state <> 'waiting', state = x.state, update_id = x.update_id,
   attempts = (x.update_id is not null)::int, since = x.at, asked = 3,
