@@ -159,8 +159,8 @@ static void test_bounds(void **state)
 static void test_many_policies(void **state)
 {
     char *json = run(*state, watched,
-                     "local big = 'local t = {} for i = 1, 30000 do t[i] = i end return { admit = function() "
-                     "return t[1] end }'\n"
+                     "local big = 'local t = {} for i = 1, 16 do t[i] = (\"x\"):rep(60000) .. i end return { "
+                     "admit = function() return t end }'\n"
                      "return { a = function() while true do policy { source = big } end end,\n"
                      "b = function() equal(policy 'test'.admit {}, 'offer') end }",
                      SIZE_MAX);
