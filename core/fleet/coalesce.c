@@ -107,8 +107,25 @@ static struct sample **make_place(struct entry *entry, unsigned *surplus)
     return &entry->sample[entry->samples++];
 }
 
-static struct sample *add_sample(struct entry *entry, const struct flatjson_field *field, unsigned *surplus)
+/* The clock may step back: then an hour begins anew. */
+static bool may_add(struct entry *entry, double at)
 {
+    if (at - entry->hour >= 3600 || at < entry->hour) {
+        entry->hour = at;
+        entry->fresh = 0;
+    }
+    return entry->fresh < COALESCE_NEW;
+}
+
+/* NULL: it gets no place. */
+static struct sample *add_sample(struct entry *entry, const struct flatjson_field *field, double at,
+                                 unsigned *surplus)
+{
+    if (!may_add(entry, at)) {
+        ++*surplus;
+        return NULL;
+    }
+    entry->fresh++;
     struct sample *sample = x_alloc(sizeof(*sample) + field->name_len + 1);
     sample->name_len = field->name_len;
     memcpy(sample->name, field->name, field->name_len);
@@ -141,7 +158,9 @@ static void take_telemetry(struct entry *entry, const struct status *status, dou
         const struct flatjson_field *field = status->telemetry[i];
         struct sample *sample = find_sample(entry, field, &hint);
         if (sample == NULL)
-            sample = add_sample(entry, field, surplus);
+            sample = add_sample(entry, field, at, surplus);
+        if (sample == NULL)
+            continue;
         cell_set(&sample->value, field->raw, field->raw_len, entry->seq);
         if (field->kind != FLATJSON_NUMBER || !measurable(field->number))
             continue;

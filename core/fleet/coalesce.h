@@ -8,8 +8,9 @@
 #include "fleet/status.h"
 
 /* Telemetry fields remembered of a device. Beyond COALESCE_FIELDS a new name takes the place of the one that
- * was told least recently, if all is written that was said of it; else up to COALESCE_MOST are remembered. */
-enum { COALESCE_FIELDS = 64, COALESCE_MOST = 128 };
+ * was told least recently, if all is written that was said of it; else up to COALESCE_MOST are remembered.
+ * Within an hour no more than COALESCE_NEW names are new: whoever makes them up fills no history. */
+enum { COALESCE_FIELDS = 64, COALESCE_MOST = 128, COALESCE_NEW = 256 };
 
 struct cell { /* a short text and its stamp */
     char *s;  /* NUL-terminated; NULL: never set */
@@ -50,6 +51,8 @@ struct entry {
     unsigned samples;
     struct sample **sample;
     double window; /* Unix s: start of the open window; 0: nothing sampled */
+    double hour;   /* Unix s: since when `fresh` names were new */
+    unsigned fresh;
 
     /* the owner's */
     struct entry *next_dirty;
@@ -69,8 +72,8 @@ enum coalesce_result {
     COALESCE_OLD_WILL, /* of an older session: nothing changed */
 };
 
-/* `surplus` is increased by telemetry fields that lost their place before they were written. `window` is the
- * length of a window in seconds. */
+/* `surplus` is increased by telemetry fields that got no place, or lost it before they were written. `window`
+ * is the length of a window in seconds. */
 enum coalesce_result entry_apply(struct entry *entry, const struct status *status, double at, double window,
                                  unsigned *surplus);
 static inline bool entry_pending(const struct entry *entry, uint64_t seq)

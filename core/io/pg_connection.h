@@ -13,10 +13,10 @@ struct pg_sent {
 
 struct pg_query {
     struct pg_sent own;
-    struct pg_sent
-        by; /* goes ahead of it, in its transaction, with `actor` as its value; or has no statement */
+    /* Goes ahead of it, in its transaction, with `actor` as its value; or has no statement. */
+    struct pg_sent by;
     const char *actor;
-    bool told; /* it was answered, whatever with */
+    bool told; /* `by` was answered, whatever with */
     pg_cb cb;  /* NULL: forgotten, or an answer was given */
     void *arg;
     struct pg_query *next;
@@ -76,8 +76,7 @@ void pg_connection_drop(struct pg_connection *connection);
 
 struct pg_query *pg_query_new(const struct pg_statement *statement, size_t count, const char *const *values,
                               pg_cb cb, void *arg);
-/* The same, with the statement `by` and its value `actor` ahead of it where that is not NULL and it writes.
- */
+/* The same; where it writes and there is an actor, with the statement `by` and that value ahead of it. */
 struct pg_query *pg_query_new_by(const struct pg_statement *by, const char *actor,
                                  const struct pg_statement *statement, size_t count,
                                  const char *const *values, pg_cb cb, void *arg);

@@ -114,9 +114,9 @@ void dispatch(struct http_request *request, void *arg)
         http_problem(request, 503, "The server is out of memory for scripts.", "", NULL, 0);
         return;
     }
+    /* Known from now on: who changes something and leaves at once is not nameless. */
     if (strcmp(arrival.route->method, "GET") != 0)
-        http_address(
-            request); /* known from now on: who changes something and leaves at once is not nameless */
+        http_address(request);
     coroutine->request = request;
     coroutine->user = arrival.claims.sub;
     coroutine->on_end = on_end;

@@ -5,6 +5,5 @@
 
 /* To every answer, also those of libh2o itself. `origins` as in net/origin.h; empty: adds nothing. */
 void cors_headers(h2o_req_t *req, const char *origins);
-/* Answers a browser's question of what a page of a listed origin may ask for; false: it is no such question.
- */
+/* Answers a browser's question of what a page of a listed origin may ask for; false: it is none. */
 bool cors_preflight(struct http_request *request, const char *origins);

@@ -334,8 +334,7 @@ static int files(lua_State *L)
     return 1;
 }
 
-/* policies.tests(name): the source of policies/NAME_test.lua among the scripts in force; nil: there is none
- */
+/* policies.tests(name): the source of policies/NAME_test.lua among the scripts; nil: there is none */
 static int tests(lua_State *L)
 {
     const char *name = lua_pushfstring(L, "policies/%s_test", luaL_checkstring(L, 1));

@@ -13,11 +13,11 @@ enum {
 };
 
 struct test_run {
-    const struct policy_source
-        *source; /* its libraries: of lib/policy/, and other policies, that may be loaded */
+    /* Its libraries: of lib/policy/, and other policies, that may be loaded. */
+    const struct policy_source *source;
     const struct policy_text *tests; /* its *_test.lua; NULL: there is none */
-    uint64_t
-        left_out[TEST_RUN_LEFT_OUT]; /* tests, by number, that have ended their process and thus failed */
+    /* Tests, by number, that have ended their process and thus failed. */
+    uint64_t left_out[TEST_RUN_LEFT_OUT];
     size_t left_out_count;
     void (*on_test)(void *arg, size_t number); /* before each test; or NULL */
     void *arg;

@@ -266,6 +266,26 @@ static void what_is_unwritten_gives_way_last(void **state)
     assert_non_null(sample("f13"));
 }
 
+/* A device with names of its own for each message made an hour of history of some megabytes, on which all
+ * that read or rolled it up ran into the time-out. */
+static void of_names_without_end_only_some_are_taken(void **state)
+{
+    for (int i = 0; i < COALESCE_NEW + 50; i++) {
+        name_fields(i, 1);
+        commit();
+        entry_close_window(entry);
+    }
+    assert_int_equal(surplus, 50);
+    assert_null(sample("f256"));
+    say("{\"status\":\"online\",\"f255\":7,\"new\":1}"); /* those it has go on */
+    assert_string_equal(sample("f255")->value.s, "7");
+    assert_null(sample("new"));
+    clock_s += 3600;
+    say("{\"status\":\"online\",\"new\":1}");
+    assert_string_equal(sample("new")->value.s, "1");
+    assert_int_equal(surplus, 51);
+}
+
 static void longer_values_grow(void **state)
 {
     say("{\"status\":\"online\",\"a\":1,\"session\":\"s\"}");
@@ -326,6 +346,7 @@ int main(void)
                                        TEST(a_clock_that_steps_back),
                                        TEST(names_not_told_any_more_give_way),
                                        TEST(what_is_unwritten_gives_way_last),
+                                       TEST(of_names_without_end_only_some_are_taken),
                                        TEST(longer_values_grow),
                                        TEST(table_holds_them)};
     return cmocka_run_group_tests(tests, NULL, NULL);
