@@ -8,8 +8,8 @@ import {
   HttpParams,
   HttpResponse,
 } from '@angular/common/http';
-import { inject, Injectable } from '@angular/core';
-import { catchError, firstValueFrom, from, switchMap, throwError } from 'rxjs';
+import { DestroyRef, inject, Injectable } from '@angular/core';
+import { catchError, firstValueFrom, from, fromEvent, NEVER, switchMap, takeUntil, throwError } from 'rxjs';
 import { Page } from './models';
 import { Session } from './session';
 
@@ -20,6 +20,21 @@ export const API = document.querySelector<HTMLMetaElement>('meta[name="otad-api"
 const OPEN = ['/auth/login', '/auth/register', '/auth/refresh', '/auth/first', '/readyz', '/healthz'];
 
 export type Query = Record<string, string | number | boolean | null | undefined>;
+
+interface Options {
+  body?: unknown;
+  query?: Query;
+  headers?: Record<string, string>;
+  /** Aborted: nobody waits for the answer any more, and the server, told so, computes no further. */
+  signal?: AbortSignal;
+}
+
+/** For what takes long: aborted when the component goes. In an injection context. */
+export function whileHere(): AbortSignal {
+  const here = new AbortController();
+  inject(DestroyRef).onDestroy(() => here.abort());
+  return here.signal;
+}
 
 /** An answer other than 2xx: the problem of RFC 9457 in it, or that there was none (status 0). */
 export class ApiError extends Error {
@@ -126,29 +141,20 @@ export class Api {
     return this.send<void>('DELETE', path);
   }
 
-  async send<T>(
-    method: string,
-    path: string,
-    options: { body?: unknown; query?: Query; headers?: Record<string, string> } = {},
-  ): Promise<T> {
+  async send<T>(method: string, path: string, options: Options = {}): Promise<T> {
     return (await this.answer<T>(method, path, options)).body as T;
   }
 
   /** The whole answer: for who needs its headers. Fails with an ApiError. */
-  async answer<T>(
-    method: string,
-    path: string,
-    options: { body?: unknown; query?: Query; headers?: Record<string, string> } = {},
-  ): Promise<HttpResponse<T>> {
+  async answer<T>(method: string, path: string, options: Options = {}): Promise<HttpResponse<T>> {
+    const answer = this.http.request<T>(method, path, {
+      body: options.body,
+      params: params(options.query ?? {}),
+      headers: new HttpHeaders(options.headers ?? {}),
+      observe: 'response',
+    });
     try {
-      return await firstValueFrom(
-        this.http.request<T>(method, path, {
-          body: options.body,
-          params: params(options.query ?? {}),
-          headers: new HttpHeaders(options.headers ?? {}),
-          observe: 'response',
-        }),
-      );
+      return await firstValueFrom(answer.pipe(takeUntil(options.signal ? fromEvent(options.signal, 'abort') : NEVER)));
     } catch (error) {
       throw ApiError.of(error);
     }

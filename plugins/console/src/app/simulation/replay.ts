@@ -1,7 +1,7 @@
 import { ChangeDetectionStrategy, Component, computed, inject, input, signal } from '@angular/core';
 import { MatButtonModule } from '@angular/material/button';
 import { RouterLink } from '@angular/router';
-import { Api, ApiError } from '../core/api';
+import { Api, ApiError, whileHere } from '../core/api';
 import { count, counted } from '../core/format';
 import { Replay } from '../core/models';
 import { Frame } from '../ui/frame';
@@ -19,6 +19,7 @@ import { StateBadge } from '../ui/state-badge';
 })
 export class ReplayView {
   private readonly api = inject(Api);
+  private readonly signal = whileHere();
 
   readonly policy = input.required<string>();
   /** null: all of the policy's. */
@@ -43,10 +44,9 @@ export class ReplayView {
     this.busy.set(true);
     this.error.set(null);
     try {
-      const replay = await this.api.post<Replay>(`/policies/${encodeURIComponent(this.policy())}/replay`, {
-        ...(source !== undefined && { source }),
-        ...(rollout !== null && { rollout_id: rollout }),
-      });
+      const body = { ...(source !== undefined && { source }), ...(rollout !== null && { rollout_id: rollout }) };
+      const path = `/policies/${encodeURIComponent(this.policy())}/replay`;
+      const replay = await this.api.send<Replay>('POST', path, { body, signal: this.signal });
       this.result.set({ replay, source, rollout });
     } catch (error) {
       this.error.set(ApiError.of(error));

@@ -3,7 +3,7 @@ import { FormsModule } from '@angular/forms';
 import { MatButtonModule } from '@angular/material/button';
 import { MatFormFieldModule } from '@angular/material/form-field';
 import { MatSelectModule } from '@angular/material/select';
-import { Api, ApiError } from '../../../core/api';
+import { Api, ApiError, whileHere } from '../../../core/api';
 import { CHIP_NAMES } from '../../../core/chips';
 import { Firmware, Simulation, Tags } from '../../../core/models';
 import { ASSUMED, Assumptions, assumptionsOf } from '../../../simulation/assumptions';
@@ -32,6 +32,7 @@ import { PolicyDocument } from '../document';
 })
 export class Simulate {
   private readonly api = inject(Api);
+  private readonly signal = whileHere();
   protected readonly policy = inject(PolicyDocument);
   private readonly tagsField = viewChild.required(TagsField);
 
@@ -61,12 +62,14 @@ export class Simulate {
     this.busy.set(true);
     this.error.set(null);
     try {
-      const simulation = await this.api.post<Simulation>('/policies/simulate', {
+      const body = {
         source,
         ...(this.image() && { firmware_id: this.image() }),
         target: tidy({ chip: this.chip(), tags: this.tags() }) ?? {},
         ...this.assumptions(),
-      });
+      };
+      const signal = this.signal;
+      const simulation = await this.api.send<Simulation>('POST', '/policies/simulate', { body, signal });
       this.result.set({ simulation, source });
     } catch (error) {
       this.error.set(ApiError.of(error));

@@ -1,7 +1,7 @@
 import { ChangeDetectionStrategy, Component, computed, effect, inject, output, signal, viewChild } from '@angular/core';
 import { MatButtonModule } from '@angular/material/button';
 import { mdiCheckCircle, mdiCloseCircle, mdiFlaskEmptyOutline } from '@mdi/js';
-import { Api, ApiError } from '../../../core/api';
+import { Api, ApiError, whileHere } from '../../../core/api';
 import { count, counted, percent } from '../../../core/format';
 import { TestRun } from '../../../core/models';
 import { Icon } from '../../../ui/icon';
@@ -21,6 +21,7 @@ import { ranges } from '../source';
 })
 export class Tests {
   private readonly api = inject(Api);
+  private readonly signal = whileHere();
   protected readonly policy = inject(PolicyDocument);
   protected readonly text = inject(PolicyText);
   private readonly editor = viewChild(CodeEditor);
@@ -66,7 +67,8 @@ export class Tests {
     this.busy.set(true);
     this.error.set(null);
     try {
-      this.result.set({ run: await this.api.post<TestRun>(this.path(), { source }), source });
+      const run = await this.api.send<TestRun>('POST', this.path(), { body: { source }, signal: this.signal });
+      this.result.set({ run, source });
     } catch (error) {
       this.error.set(ApiError.of(error));
     } finally {
