@@ -11,7 +11,7 @@ import { Session } from '../../core/session';
 import { Bar } from '../../ui/bar';
 import { Confirm } from '../../ui/confirm';
 import { Toast } from '../../ui/toast';
-import { BulkDialog, BulkWish } from './bulk-dialog';
+import type { BulkDialog, BulkWish } from './bulk-dialog';
 
 export interface Selection {
   count: number;
@@ -122,6 +122,7 @@ export class BulkBar {
 
   protected async wish(action: 'tag' | 'update'): Promise<void> {
     const data = { action, count: this.selection().count };
+    const { BulkDialog } = await import('./bulk-dialog');
     const ref = this.dialog.open<BulkDialog, typeof data, BulkWish>(BulkDialog, { data, width: '520px' });
     const wish = await firstValueFrom(ref.afterClosed());
     if (wish) await this.start(action === 'tag' ? 'Changing tags' : 'Starting updates', { action, ...wish });

@@ -48,7 +48,10 @@ export type BulkWish = { set: Tags; remove: string[] } | { firmware_id: number }
             <mat-label>Firmware</mat-label>
             <mat-select required name="firmware" [ngModel]="firmware()" (ngModelChange)="firmware.set($event)">
               @for (image of images.value()!.items; track image.id) {
-                <mat-option [value]="image.id">{{ image.project }} {{ image.version }} ({{ image.chip }})</mat-option>
+                <mat-option [value]="image.id" [disabled]="!image.release_key"
+                  >{{ image.project }} {{ image.version }} for {{ image.chip
+                  }}{{ image.release_key ? '' : ' (not signed)' }}</mat-option
+                >
               }
             </mat-select>
           </mat-form-field>

@@ -34,12 +34,6 @@ const QUIET = 500; // ms without a change before it is asked
       justify-content: space-between;
       gap: 4px 12px;
     }
-    otad-simulation {
-      transition: opacity 0.2s;
-    }
-    .stale {
-      opacity: 0.6;
-    }
   `,
 })
 export class RolloutPreview {
