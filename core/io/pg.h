@@ -2,9 +2,10 @@
  *
  * Statements stand in sql/queries/SUBJECT.sql, each behind a line `-- name: NAME` (one that writes) or
  * `-- name: NAME read`. They are prepared on a connection when first used there; those marked `read anew` are
- * planned for their values each time instead, for which way is best depends on what is asked for. Reads of
- * one loop turn share a Sync; each write has its own, because what stands between two Syncs is one
- * transaction, and one failed statement would take its neighbours with it.
+ * planned for their values each time instead, for which way is best depends on what is asked for; as they may
+ * take long, the first of several connections is left to others. Reads of one loop turn share a Sync; each
+ * write has its own, because what stands between two Syncs is one transaction, and one failed statement would
+ * take its neighbours with it.
  *
  * All calls are made on the worker's thread. A callback comes exactly once, never inline. `err` is NULL or
  * one of the constants below; `result` is valid during the callback only, and given with NULL and pg_failed.

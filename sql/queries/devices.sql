@@ -60,9 +60,11 @@ select count(*)::int as count, coalesce(max(id), 0) as newest from devices_found
 
 -- name: devices_facets read anew
 -- What there is to filter by, the most frequent first. $1: account  $2: operator  $3: how many of each
+-- Tags are counted device by device: sets of tags are as many as devices where one tells a serial number, and grouping by
+-- those took longer than all the rest.
 with kinds as materialized (
-  select chip, firmware_version as version, tags, count(*)::int as n
-  from devices where $2::boolean or user_id = $1::int group by chip, firmware_version, tags
+  select chip, firmware_version as version, count(*)::int as n
+  from devices where $2::boolean or user_id = $1::int group by chip, firmware_version
 )
 (select 'chips' as facet, chip as value, sum(n)::int as count from kinds
  where chip is not null group by chip order by count desc, value limit $3::int)
@@ -70,7 +72,8 @@ union all
 (select 'versions', version, sum(n)::int as count from kinds
  where version is not null group by version order by count desc, version limit $3::int)
 union all
-(select 'tags', t.key || ':' || t.value as tag, sum(n)::int as count from kinds, jsonb_each_text(tags) t
+(select 'tags', t.key || ':' || t.value as tag, count(*)::int as count from devices, jsonb_each_text(tags) t
+ where $2::boolean or user_id = $1::int
  group by tag order by count desc, tag limit $3::int);
 
 -- name: device_patch

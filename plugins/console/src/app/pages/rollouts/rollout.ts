@@ -152,7 +152,7 @@ export class RolloutPage {
       rollback: `${under} are cancelled, and ${counted(counts.succeeded + counts.vanished, 'device')} with ${firmware.version} go back to what they ran before, stage by stage. It cannot be resumed.`,
     };
     return {
-      title: `${VERBS[verb]}: ${name}?`,
+      title: `${VERBS[verb]} “${name}”?`,
       text: texts[verb],
       verb: VERBS[verb],
       danger: verb === 'abort' || verb === 'rollback',
