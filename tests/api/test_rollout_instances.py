@@ -28,25 +28,25 @@ from rollouts import decisions, new_policy, rollout
 GROUPS, SIZE, IMAGE = 4, 24, 65536
 versions = itertools.count(2)  # devices begin with 1.0.0
 # Who wrote what only the driver writes, and who had the lease at that moment: a trigger sees what is committed by then.
-AUDIT = """
-create table if not exists audit (at timestamptz default clock_timestamp(), who text, owner text, what text);
-create or replace function audit() returns trigger language plpgsql as $$
+WRITERS = """
+create table if not exists written (at timestamptz default clock_timestamp(), who text, owner text, what text);
+create or replace function note_writer() returns trigger language plpgsql as $$
 begin
-  insert into audit (who, owner, what)
+  insert into written (who, owner, what)
   select current_setting('application_name'), owner, tg_op || ' ' || tg_table_name from rollout_driver;
   return null;
 end $$;
-create trigger audit after update on rollout_devices for each row execute function audit();
-create trigger audit after insert on updates for each row when (new.rollout_id is not null) execute function audit();
-create trigger audit after delete on rollout_reports for each row execute function audit();
-create trigger audit after delete on devices_changed for each row execute function audit();
+create trigger written after update on rollout_devices for each row execute function note_writer();
+create trigger written after insert on updates for each row when (new.rollout_id is not null) execute function note_writer();
+create trigger written after delete on rollout_reports for each row execute function note_writer();
+create trigger written after delete on devices_changed for each row execute function note_writer();
 """
 
 
 @pytest.fixture(scope="module")
 def system(start_otad):
     system = start_otad()
-    system.psql(AUDIT)
+    system.psql(WRITERS)
     return system
 
 
@@ -148,9 +148,9 @@ def made(system, rollout_id):
 def only_the_driver_wrote(system, instances):
     names = {instance.id: instance.name for instance in instances}
     wrong = [row for row in (row.split("|") for row in system.psql(
-        "select at, who, owner, what from audit where who <> 'psql'").splitlines()) if names.get(row[2], row[1]) != row[1]]
+        "select at, who, owner, what from written where who <> 'psql'").splitlines()) if names.get(row[2], row[1]) != row[1]]
     assert not wrong, wrong[:5]
-    return collections.Counter(row.split("|")[0] for row in system.psql("select who from audit").splitlines())
+    return collections.Counter(row.split("|")[0] for row in system.psql("select who from written").splitlines())
 
 
 def sound(system, fleet, rollout_id, concurrency, per_minute=None):

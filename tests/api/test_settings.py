@@ -36,10 +36,11 @@ def test_no_secret_is_shown(otad, operator):
         assert (otad.var / "keys" / name).read_text().strip() not in text
     assert config["http.port"]["value"] == otad.http_port
     assert config["device.offline_after"] == {
-        "key": "device.offline_after", "value": 120, "help": "silence after which a device is offline"}
+        "key": "device.offline_after", "value": 120, "unit": "s", "help": "silence after which a device is offline"}
     assert config["firmware.auto_sign"]["value"] is True
     assert config["public_url"]["value"] == otad.url
-    assert all(set(entry) == {"key", "value", "help"} and entry["help"] for entry in config.values())
+    assert all(set(entry) - {"unit"} == {"key", "value", "help"} and entry["help"] for entry in config.values())
+    assert {entry.get("unit") for entry in config.values()} == {None, "s", "bytes"}
 
 
 def test_they_are_for_operators(otad, user, client):
