@@ -52,7 +52,21 @@ test('fields are completed', async () => {
 test('simulate it', async () => {
   const { page } = person;
   await page.getByRole('button', { name: 'Simulate' }).click();
-  await page.getByText(/devices updated|succeeded/).first().waitFor();
+  await page.getByText(/of [\d,]+ devices? succeed/).first().waitFor();
+});
+
+test('a simulation ends with the page that asked for it', async () => {
+  const { page } = person;
+  const simulation = (request) => request.url().endsWith('/policies/simulate');
+  await page.route('**/policies/simulate', () => {}); // takes forever
+  const [sent, ended] = [page.waitForRequest(simulation), page.waitForEvent('requestfailed', simulation)];
+  await page.getByRole('button', { name: 'Simulate' }).click();
+  await sent;
+  await person.go('policies');
+  await ended;
+  await page.unroute('**/policies/simulate');
+  await person.go('policies/canary');
+  await page.locator('.cm-content').waitFor();
 });
 
 test('run its tests', async () => {

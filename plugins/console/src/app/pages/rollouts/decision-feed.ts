@@ -12,6 +12,7 @@ import { StateBadge } from '../../ui/state-badge';
 import { Time } from '../../ui/time';
 
 const MOST = 400; // rows; then it begins again with the newest page
+const MANY = 50; // in a second, of which nobody reads each: then the newest page alone is shown
 
 /** What was decided, newest first, on devices and stages, why, and by which line of the policy; live. */
 @Component({
@@ -130,18 +131,18 @@ export class DecisionFeed {
     const show = coalesce(() => {
       const news = this.came;
       this.came = [];
-      if (this.list.items().length + news.length > MOST) {
+      if (news.length > MANY || this.list.items().length + news.length > MOST) {
         this.list.reload();
         return;
       }
       const known = new Set(this.list.items().map(({ id }) => id));
       news.filter(({ id }) => !known.has(id)).forEach((decision) => this.list.prepend(decision));
-    }, 250);
+    }, 1000);
     inject(Feed).watch(
       () => [`rollout:${this.rollout()}`],
       ({ event, data }) => {
         if (event !== 'decision') return;
-        if (this.came.length < MOST) this.came.push(data as Decision);
+        if (this.came.length <= MANY) this.came.push(data as Decision);
         show();
       },
       () => this.list.reload(),
