@@ -15,7 +15,8 @@ from system import System  # noqa: E402
 # Those that take longest, which xdist begins with; what is short fills the gaps at the end.
 FIRST = ("test_faults.py", "test_outages.py", "test_services.py", "test_broker_outages.py", "test_deployment.py",
          "test_simulated_device.py", "test_http_attacks.py", "test_updates_time.py", "test_updates.py", "test_upkeep.py",
-         "test_simulate.py", "test_policy_tests.py", "test_accounts.py", "test_fleet_rollouts.py")
+         "test_policy_tests.py", "test_jobs.py", "test_history.py", "test_simulate.py", "test_accounts.py", "test_users.py",
+         "test_fleet_rollouts.py")
 
 
 def pytest_addoption(parser):

@@ -62,7 +62,8 @@ class System:
         self.environ.update({f"OTAD_{name}_PORT": str(port) for name, port in ports.items()})
         self.environ.update(OTAD_VAR=str(self.var), OTAD_SCRIPTS=str(self.scripts), OTAD_MOSQUITTO_PRELOAD=preload_for_plugin())
         self.environ.update({"OTAD_AUTH_MAX_REGISTRATIONS": "100000",  # all accounts of tests are ours
-                             "OTAD_CONSOLE": "off"} | settings)  # built once for all, if at all
+                             # The console, built or not, is for tests/console.
+                             "OTAD_CONSOLE": "off", "OTAD_CONSOLE_DIR": str(self.var / "none")} | settings)
 
     def up(self, *arguments, timeout=150):
         """conf/up with these arguments; returns what it printed."""
