@@ -92,9 +92,13 @@ test('many devices at once: chosen in the list, changed by the server', async ()
   await person.go('devices');
   for (const name of ['desk-1', 'desk-2']) await page.getByRole('checkbox', { name: `Select ${name}` }).check();
   await page.getByText('2 devices selected').waitFor();
-  await page.getByRole('button', { name: 'Tags…' }).click();
-  await page.getByRole('textbox', { name: 'Set' }).fill('ring:0, floor:2');
   await page.getByRole('button', { name: 'Change tags' }).click();
+  const dialog = page.getByRole('dialog');
+  for (const tag of ['ring:0', 'floor:2']) {
+    await dialog.getByRole('combobox', { name: 'Set' }).fill(tag);
+    await page.keyboard.press('Enter');
+  }
+  await dialog.getByRole('button', { name: 'Change tags' }).click();
   await page.getByText(/2 of 2 looked at, 2 tagged/).waitFor();
   await page.getByRole('button', { name: 'Close' }).click();
   await page.getByRole('link', { name: 'floor:2' }).first().waitFor();
