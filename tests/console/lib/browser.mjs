@@ -25,17 +25,19 @@ export function launch() {
   return chromium.launch({ executablePath: '/usr/bin/chromium', args: ARGUMENTS });
 }
 
-/** In the page: a quarter of a second without a change. */
+/** In the page: a quarter of a second without a change, but no longer than three seconds. */
 function stillness() {
   return new Promise((done) => {
     let timer;
+    const end = () => {
+      observer.disconnect();
+      done();
+    };
     const wait = () => {
       clearTimeout(timer);
-      timer = setTimeout(() => {
-        observer.disconnect();
-        done();
-      }, 250);
+      timer = setTimeout(end, 250);
     };
+    setTimeout(end, 3000);
     const observer = new MutationObserver(wait);
     observer.observe(document, { subtree: true, childList: true, attributes: true, characterData: true });
     wait();
