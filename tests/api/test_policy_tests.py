@@ -163,7 +163,7 @@ ATTACKS = {
     "local t = setmetatable({}, { __index = function(t, k) return t[k + 1] end }) local x = t[1]": "stack overflow|" + LONG,
     "local x <close> = setmetatable({}, { __close = function() while true do end end }) while true do end": LONG,
     f"local s = {HANGS}": "could run too long",
-    "local t = {} while true do t[#t + 1] = ('x'):rep(1000) .. #t end": LARGE,
+    "local t = {} while true do t[#t + 1] = ('x'):rep(100000) .. #t end": LARGE,
     "local s = 'x' while true do s = s .. s end": LARGE,
     "while true do pcall(function() local t = {} while true do t[#t + 1] = {} end end) end": LONG,
     "local s = json.encode { ('x'):rep(300000) } for i = 1, 30 do s = s .. s end": LARGE,
