@@ -144,7 +144,10 @@ delete from users where id = $1::int;
 insert into users (email, password, role) values ($1, $2, $3) returning id, role;
 
 -- name: user_set_role
-update users set role = $2 where email = $1 returning id, role;
+with changed as (update users set role = $2 where email = $1 returning id, role),
+     ended as (update sessions set revoked_at = now()
+                where user_id = (select id from changed) and revoked_at is null)
+select id, role from changed;
 
 -- name: user_set_password
 update users set password = $2 where email = $1 returning id, role;

@@ -117,7 +117,7 @@ def test_user_add_and_role(otad, operator):
     assert httpx.get(f"{otad.url}/auth/me", headers=headers).json()["user"]["role"] == "user"
     assert otad.cli("user", "role", "cli-1@example.org", "operator").stdout.endswith(", operator\n")
     refresh = {"refresh_token": answer.json()["refresh_token"]}
-    assert httpx.post(f"{otad.url}/auth/refresh", json=refresh).status_code == 200  # with the new role
+    assert httpx.post(f"{otad.url}/auth/refresh", json=refresh).status_code == 401
     token = log_in(otad, "cli-1@example.org").json()["access_token"]
     me = httpx.get(f"{otad.url}/auth/me", headers={"Authorization": f"Bearer {token}"}).json()["user"]
     assert me["role"] == "operator"
