@@ -102,15 +102,13 @@ end
 -- Does the next part of a claimed job. Returns the updates to be told of.
 local function do_part(tx, row)
   local problems = row.problems
-  if row.account then
-    tx.one("actor", { user = row.account, via = "http", address = row.address, request_id = row.request_id })
-  end
   local problem = counter(problems)
   if not row.account then
     problem("the account that asked for this was deleted", row.total - row.done)
     tx.run("job_advance", row.id, nil, row.total - row.done, 0, problems, true)
     return {}
   end
+  tx.one("actor", { user = row.account, via = "http", address = row.address, request_id = row.request_id })
   local most, part = PART[row.action], nil
   if row.filter then
     part = tx.one("job_part_found", row.filter, row.account, row.operator, row.last, row.newest, most)

@@ -2,13 +2,14 @@
 
 local update = {}
 
-local function known_elf(hash) -- some tools write none: zeros
+-- Whether it is the hash of an image: some tools write none, zeros.
+function update.known_elf(hash)
   return hash ~= nil and hash:find("[^0]") ~= nil
 end
 
 -- Whether the device runs this very image. By its hash only: versions do not tell images apart (ESP32.md).
 function update.runs(device, image)
-  return known_elf(image.elf_sha256) and device.elf_sha256 == image.elf_sha256
+  return update.known_elf(image.elf_sha256) and device.elf_sha256 == image.elf_sha256
     and (device.chip == nil or device.chip == image.chip)
     and (device.chip_reported == nil or device.chip_reported == image.chip)
 end

@@ -1,5 +1,7 @@
 -- For those who watch: is it alive, can it work, how does it do.
 
+local kept = require "lib.kept"
+
 local function healthz()
   return 200, { status = "ok", version = server.version }
 end
@@ -22,11 +24,9 @@ local function family(out, name, kind, help, rows)
 end
 
 -- Counting takes a while in a large fleet: on a connection of its own, and not for each scrape of many.
-local KEEP = 5
-local counted = { at = 0, text = "" }
+local kept_counts = kept { fresh = 5, most = 1 }
 
 local function count_updates()
-  if now() - counted.at < KEEP then return counted.text end
   local out = {}
   db.transaction(function(tx)
     family(out, "otad_updates_total", "counter", "Updates that entered each state, on all instances together",
@@ -35,13 +35,12 @@ local function count_updates()
       tx.all("fleet_updates_under_way"))
     family(out, "otad_rollouts", "gauge", "Rollouts in each state", tx.all("fleet_rollouts"))
   end)
-  counted = { at = now(), text = table.concat(out) }
-  return counted.text
+  return table.concat(out)
 end
 
 -- Without the database the rest is worth the more.
 local function metrics()
-  local ok, updates = pcall(count_updates)
+  local ok, updates = pcall(kept_counts, "updates", count_updates)
   return 200, server.metrics() .. (ok and updates or ""),
     { ["content-type"] = "text/plain; version=0.0.4; charset=utf-8" }
 end
