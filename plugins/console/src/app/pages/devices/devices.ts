@@ -2,7 +2,6 @@ import {
   ChangeDetectionStrategy,
   Component,
   computed,
-  DestroyRef,
   effect,
   ElementRef,
   inject,
@@ -19,6 +18,7 @@ import { Feed } from '../../core/feed';
 import { count, counted } from '../../core/format';
 import { Device, DeviceFilter, FeedMessage, StatusNews, Update } from '../../core/models';
 import { PagedList } from '../../core/paged-list';
+import { repeat } from '../../core/repeat';
 import { Frame } from '../../ui/frame';
 import { Icon } from '../../ui/icon';
 import { More } from '../../ui/more';
@@ -32,6 +32,7 @@ import { filterOf, filterWords, queryOf } from './filter';
 import { FilterBar } from './filter-bar';
 
 const PAGE = 50;
+const COUNT_AGAIN = 15_000; // ms
 const WATCHED = 400; // rows followed live: their topics, not the whole fleet's
 
 /** All devices that the account sees: filtered and paged by the server, followed live, changed in bulk. */
@@ -137,8 +138,7 @@ export class DevicesPage {
       (message) => this.take(message),
       () => this.again(),
     );
-    const timer = setInterval(() => document.visibilityState === 'visible' && this.countAll(), 15_000);
-    inject(DestroyRef).onDestroy(() => clearInterval(timer));
+    repeat(() => this.countAll(), COUNT_AGAIN);
   }
 
   protected setFilter(filter: DeviceFilter): void {

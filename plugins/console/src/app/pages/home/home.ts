@@ -1,4 +1,4 @@
-import { ChangeDetectionStrategy, Component, computed, DestroyRef, inject } from '@angular/core';
+import { ChangeDetectionStrategy, Component, computed, inject } from '@angular/core';
 import { MatButtonModule } from '@angular/material/button';
 import { RouterLink } from '@angular/router';
 import {
@@ -18,6 +18,7 @@ import { progressOf } from '../../core/counts';
 import { Feed } from '../../core/feed';
 import { count, percent } from '../../core/format';
 import { Attention, FleetSummary } from '../../core/models';
+import { repeat } from '../../core/repeat';
 import { Session } from '../../core/session';
 import { Bar } from '../../ui/bar';
 import { Frame } from '../../ui/frame';
@@ -80,8 +81,7 @@ export class HomePage {
     const again = coalesce(() => this.summary.reload(), READ_AGAIN);
     // Not the topic of all devices: a whole fleet's heartbeats only to count it.
     inject(Feed).watch(() => (this.session.operator() ? ['fleet', 'rollouts'] : ['fleet']), again, again);
-    const timer = setInterval(() => document.visibilityState === 'visible' && again(), READ_AGAIN);
-    inject(DestroyRef).onDestroy(() => clearInterval(timer));
+    repeat(again, READ_AGAIN);
   }
 
   protected iconOf(item: Attention): string {

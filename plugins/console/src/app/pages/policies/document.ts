@@ -1,6 +1,7 @@
 import { computed, DestroyRef, effect, inject, Injectable, signal, untracked } from '@angular/core';
 import { Api, ApiError } from '../../core/api';
 import { Page, Policy, PolicyProblem, Revision } from '../../core/models';
+import { repeat } from '../../core/repeat';
 import { Toast } from '../../ui/toast';
 import { authorName, MINIMAL, short } from './source';
 
@@ -70,12 +71,11 @@ export class PolicyDocument {
       const dirty = this.dirty();
       if (!this.loading() && !this.error()) untracked(() => this.keep(text, dirty));
     });
-    const look = () => document.visibilityState === 'visible' && this.look();
-    const ticking = setInterval(look, LOOK_EVERY);
+    const look = () => this.look();
+    repeat(look, LOOK_EVERY);
     addEventListener('focus', look);
     inject(DestroyRef).onDestroy(() => {
       clearTimeout(timer);
-      clearInterval(ticking);
       removeEventListener('focus', look);
     });
   }

@@ -1,10 +1,11 @@
-import { ChangeDetectionStrategy, Component, computed, DestroyRef, inject, signal } from '@angular/core';
+import { ChangeDetectionStrategy, Component, computed, inject, signal } from '@angular/core';
 import { MatButtonModule } from '@angular/material/button';
 import { MatFormFieldModule } from '@angular/material/form-field';
 import { MatInputModule } from '@angular/material/input';
 import { RouterLink } from '@angular/router';
 import { Api, ApiError } from '../../core/api';
 import { bytes, counted, duration, zone } from '../../core/format';
+import { repeat } from '../../core/repeat';
 import { Session } from '../../core/session';
 import { Copy } from '../../ui/copy';
 import { Frame } from '../../ui/frame';
@@ -102,8 +103,7 @@ export class SettingsPage {
 
   constructor() {
     this.look();
-    const timer = setInterval(() => document.visibilityState === 'visible' && this.look(), LOOK);
-    inject(DestroyRef).onDestroy(() => clearInterval(timer));
+    repeat(() => this.look(), LOOK);
   }
 
   private async look(): Promise<void> {
