@@ -148,7 +148,7 @@ static void test_bounds(void **state)
     says(*state, "while true do pcall(function() while true do end end) end",
          "\"message\":\"ran longer than 1 s\"");
     assert_true(lab_ms() - began < 30000);
-    says(*state, "local t = {} while true do t[#t + 1] = ('x'):rep(100000) .. #t end",
+    says(*state, "local t = {} while true do t[#t + 1] = ('x'):rep(1000):rep(100) .. #t end",
          "\"message\":\"needed more than 64 MiB of memory\",\"line\":null");
     says(*state, "policy { source = 'while true do end' }", "ran longer than 10 ms");
     says(*state, "return db", "undefined global 'db'");
@@ -158,14 +158,16 @@ static void test_bounds(void **state)
 /* A test that loads policies without end fails, and those after it can load theirs. */
 static void test_many_policies(void **state)
 {
-    char *json = run(*state, watched,
-                     "local big = 'local s = (\"x\"):rep(500000) s = s .. s .. s .. s return { admit = "
-                     "function() return s end }'\n"
-                     "return { a = function() while true do policy { source = big } end end,\n"
-                     "b = function() equal(policy 'test'.admit {}, 'offer') end }",
-                     SIZE_MAX);
+    char *json =
+        run(*state, watched,
+            "local big = 'local s = (\"x\"):rep(1000):rep(500) s = s .. s .. s .. s return { admit = "
+            "function() return s end }'\n"
+            "return { a = function() while true do policy { source = big } end end,\n"
+            "b = function() equal(policy 'test'.admit {}, 'offer') end }",
+            SIZE_MAX);
     assert_non_null(strstr(json, "\"passed\":1,\"failed\":1"));
-    assert_non_null(strstr(json, "hold more than 128 MiB\",\"line\":2"));
+    if (strstr(json, "hold more than 128 MiB\",\"line\":2") == NULL)
+        fail_msg("%s", json);
     free(json);
 }
 
