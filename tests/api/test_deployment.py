@@ -20,7 +20,7 @@ SERVICES = ("postgresql", "redis", "mosquitto", "otad")
 
 @pytest.fixture(scope="module")
 def system(start_otad):
-    return start_otad()
+    return start_otad(OTAD_TEMPLATE="")
 
 
 def ready(system):

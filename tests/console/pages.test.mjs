@@ -1,14 +1,11 @@
-// Every page, with things on it and empty, in light, dark and on a phone, and what opens on them: axe finds nothing, nothing
-// is forbidden by the Content-Security-Policy, nothing sticks out of a phone's screen. OTAD_SCREENSHOTS=DIRECTORY keeps a picture of each.
+// Every page, with things on it and empty, in light, dark and on a phone (lib/filled.mjs says what holds for it); how small
+// the first load is, and ways through the pages by finger and by keyboard.
 import assert from 'node:assert/strict';
-import { mkdir } from 'node:fs/promises';
-import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { launch, LOOKS, Person } from './lib/browser.mjs';
-import { openings } from './lib/opened.mjs';
-import { Account, System, until } from './lib/system.mjs';
+import { check, fill } from './lib/filled.mjs';
+import { Account, System } from './lib/system.mjs';
 
-const PICTURES = process.env.OTAD_SCREENSHOTS;
 const FIRST_LOAD = 350_000; // bytes that come over the wire until the list of devices is there
 
 let system, browser, operator, ids;
@@ -16,42 +13,12 @@ let system, browser, operator, ids;
 before(async () => {
   [system, browser] = await Promise.all([System.start(), launch()]);
   operator = await Account.create(system, 'operator@example.org');
-  if (PICTURES) await mkdir(PICTURES, { recursive: true });
 });
 
 after(async () => {
   await browser?.close();
   await system?.stop();
 });
-
-/** Some devices that live, one that cannot run the new image, a rollout that has ended and one that goes on. */
-async function fill() {
-  const first = await system.image({ version: '1.0.0' });
-  const next = await operator.upload(await system.image({ version: '1.1.0' }));
-  await operator.upload(first);
-  const devices = [];
-  for (let i = 1; i <= 4; i++) {
-    const fields = { device_code: `desk-${i}`, name: i === 2 ? null : `Thermostat ${i}`, chip: 'esp32', tags: { site: `hall-${i % 2}` } };
-    const registration = await operator.call('POST', '/devices/register', fields);
-    devices.push(registration.device.id);
-    const fault = i === 4 ? ['--selftest', 'fail'] : [];
-    await system.device(registration, '--initial', first, '--metric', `temperature=${20 + i}.5`, ...fault);
-  }
-  await until(
-    async () => (await operator.call('GET', '/devices?online=true')).items.length === 4,
-    'all devices are online',
-  );
-  const rollout = async (name, policy, target) =>
-    (await operator.call('POST', '/rollouts', { name, firmware_id: next.id, policy, target })).rollout.id;
-  const ended = await rollout('Spring', 'all_at_once', { device_ids: devices });
-  await until(
-    async () => (await operator.call('GET', `/rollouts/${ended}`)).state !== 'running',
-    'the first rollout has ended',
-  );
-  await system.psql(`insert into devices (user_id, device_code, chip) select ${1}, 'never-' || n, 'esp32' from generate_series(1, 60) n`);
-  const going = await rollout('Summer', 'canary', { chip: 'esp32' });
-  return { device: devices[0], failed: devices[3], firmware: next.id, ended, going };
-}
 
 function pages() {
   return {
@@ -80,16 +47,6 @@ function pages() {
 }
 
 const EMPTY = { home: '', devices: 'devices', firmware: 'firmware', rollouts: 'rollouts' };
-
-async function check(person, name, look, found, ...without) {
-  const { page } = person;
-  for (const words of await person.axe(...without)) found.push(`${name}, ${look}: ${words}`);
-  const headings = await page.getByRole('heading', { level: 1 }).count();
-  if (headings !== 1 && !(await page.getByRole('dialog').count())) found.push(`${name}, ${look}: ${headings} h1`);
-  const over = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
-  if (over > 0) found.push(`${name}, ${look}: ${over} px wider than the screen`);
-  if (PICTURES) await page.screenshot({ path: join(PICTURES, `${name}-${look}.png`), fullPage: true });
-}
 
 test('empty pages', async () => {
   const person = await Person.arrive(browser, system);
@@ -128,34 +85,13 @@ test('empty pages of who is no operator tell the next step', async () => {
 
 for (const look of Object.keys(LOOKS)) {
   test(`all pages, ${look}`, async () => {
-    ids ??= await fill();
+    ids ??= await fill(system, operator);
     const person = await Person.arrive(browser, system, look);
     await person.login('operator@example.org');
     const found = [];
     for (const [name, path] of Object.entries(pages())) {
       await person.go(path);
       await check(person, name, look, found);
-    }
-    assert.deepEqual([...found, ...person.complaints], []);
-    await person.context.close();
-  });
-}
-
-for (const look of ['dark', 'phone']) {
-  test(`what opens on the pages, ${look}`, async () => {
-    ids ??= await fill();
-    const person = await Person.arrive(browser, system, look);
-    const { page } = person;
-    page.on('dialog', (asked) => asked.accept()); // of a text that is not activated
-    await person.login('operator@example.org');
-    const found = [];
-    for (const [name, [path, open]] of Object.entries(openings(ids))) {
-      await page.goto(`${system.url}/ui/${path}`);
-      await person.settled();
-      await open(page);
-      await page.waitForTimeout(300); // until it has moved to its place
-      // Menus are not in a landmark; the list of completions is driven from the editor.
-      await check(person, name, look, found, 'region', ...(name === 'policy-completion' ? ['scrollable-region-focusable'] : []));
     }
     assert.deepEqual([...found, ...person.complaints], []);
     await person.context.close();

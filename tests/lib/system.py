@@ -1,7 +1,8 @@
 """A running otad with services of its own, for tests: started by conf/up on free ports, in a directory of its own.
 
 Owner: whoever calls start(); stop() ends it, checks that nothing is left running and that no sanitizer complained.
-The build directory is that of OTAD_BUILD, as for conf/up itself.
+The build directory is that of OTAD_BUILD, as for conf/up itself. What a first start makes (a database, keys) is copied
+from OTAD_TEMPLATE where that is given: `system.py DIRECTORY` makes one.
 """
 import fcntl
 import os
@@ -9,6 +10,7 @@ import pathlib
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 
 import httpx
@@ -45,7 +47,8 @@ class System:
     body_budget = 128 << 20  # http.body_budget of conf/otad.lua
 
     def __init__(self, **settings):
-        """settings: further environment, such as OTAD_DEVICE_OFFLINE_AFTER="3s"."""
+        """settings: further environment, such as OTAD_DEVICE_OFFLINE_AFTER="3s"; OTAD_TEMPLATE="": a first start."""
+        self.template = settings.pop("OTAD_TEMPLATE", os.environ.get("OTAD_TEMPLATE"))
         self.var = pathlib.Path(tempfile.mkdtemp(prefix="otad-test-"))
         self.scripts = shutil.copytree(ROOT / "scripts", self.var / "scripts")  # otad writes policies there
         ports = dict(zip(PORTS, free_ports(len(PORTS))))
@@ -74,6 +77,8 @@ class System:
         return done.stdout
 
     def start(self):
+        if self.template:
+            subprocess.run(["cp", "-a", f"{self.template}/.", self.var], check=True)
         self.up("--detach", timeout=600)
         return self
 
@@ -147,3 +152,16 @@ class System:
 
     def log_tail(self, lines=50):
         return "\n".join(self.log_path.read_text(errors="replace").splitlines()[-lines:])
+
+
+def make_template(directory):
+    system = System(OTAD_TEMPLATE="")
+    system.start().stop(keep=True)
+    shutil.rmtree(system.scripts)
+    for name in ("log", "run"):
+        shutil.rmtree(system.var / name)
+    os.rename(system.var, directory)
+
+
+if __name__ == "__main__":
+    make_template(sys.argv[1])

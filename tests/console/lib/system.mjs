@@ -33,6 +33,8 @@ export class System {
   static async start(settings = {}) {
     const system = new System();
     system.var = await mkdtemp(join(tmpdir(), 'otad-console-'));
+    const template = process.env.OTAD_TEMPLATE; // as in tests/lib/system.py
+    if (template) await run('cp', ['-a', `${template}/.`, system.var]);
     await cp(join(ROOT, 'scripts'), join(system.var, 'scripts'), { recursive: true }); // otad writes policies there
     const ports = await freePorts(PORTS.length);
     system.env = {
