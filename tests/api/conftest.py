@@ -10,7 +10,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 
 from accounts import Account  # noqa: E402
 from devices import Device  # noqa: E402
-from system import System  # noqa: E402
+from system import SANITIZED, System  # noqa: E402
 
 # httpx reads all certificates of the machine for each client, 30 ms: these tests trust nobody but their own CA.
 os.environ["SSL_CERT_DIR"] = str(pathlib.Path(__file__).parent)
@@ -28,15 +28,18 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "long: takes minutes; run by --long only")
-    config.addinivalue_line("markers", "measured: bounds time or memory (times otad.slack); run without sanitizers, too")
+    config.addinivalue_line("markers", "measured(sanitized=True): bounds time or memory (times otad.slack); run without "
+                                       "sanitizers, too, or only so")
 
 
 def pytest_collection_modifyitems(config, items):
     items.sort(key=lambda item: FIRST.index(item.path.name) if item.path.name in FIRST else len(FIRST))
-    if not config.getoption("--long"):
-        for item in items:
-            if item.get_closest_marker("long"):
-                item.add_marker(pytest.mark.skip(reason="--long runs it"))
+    for item in items:
+        measured = item.get_closest_marker("measured")
+        if item.get_closest_marker("long") and not config.getoption("--long"):
+            item.add_marker(pytest.mark.skip(reason="--long runs it"))
+        elif SANITIZED and measured and not measured.kwargs.get("sanitized", True):
+            item.add_marker(pytest.mark.skip(reason="for programs without sanitizers"))
 
 
 def run(session, system):

@@ -256,7 +256,7 @@ def large(otad):
     otad.psql(f"delete from devices where user_id = {owner.id}; vacuum analyze devices")
 
 
-@pytest.mark.measured
+@pytest.mark.measured(sanitized=False)
 @pytest.mark.parametrize("query, expected", [
     ({}, FLEET), ({"q": "large"}, FLEET), ({"q": "no such device"}, 0), ({"q": "ZQ"}, 0), ({"version": "9.9"}, 0),
     ({"chip": "esp32p4"}, 0), ({"tag": "ring:5"}, 0), ({"update": "failed"}, 0), ({"update": "under_way"}, 0),
@@ -269,7 +269,7 @@ def test_large_fleets_are_searched_fast(otad, large, query, expected):
             answer = large.client.get(path, params=query)
             took.append(time.monotonic() - began)
             assert answer.status_code == 200, answer.text
-        assert min(took) < 0.2 * otad.slack, (path, took)  # others compute on this machine, too
+        assert min(took) < 0.2, (path, took)  # others compute on this machine, too
     assert answer.json() == {"count": expected}
 
 

@@ -314,7 +314,7 @@ def test_two_instances_do_each_hour_once(system, account):
         second.end()
 
 
-@pytest.mark.measured
+@pytest.mark.measured(sanitized=False)
 def test_a_month_of_minutes_answers_at_once(system, account, device):
     now = this_hour()
     fill(system, [device.id, *range(30_000_001, 30_000_004)], now - 28 * DAY, now)
@@ -327,4 +327,4 @@ def test_a_month_of_minutes_answers_at_once(system, account, device):
         took.append(time.monotonic() - began)
     began = time.monotonic()
     assert account.client.get(f"/devices/{device.id}/telemetry/names").json() == {"names": ["heap", "rssi"]}
-    assert statistics.median(took) < 0.05 * system.slack and time.monotonic() - began < 0.1 * system.slack
+    assert statistics.median(took) < 0.05 and time.monotonic() - began < 0.1

@@ -34,6 +34,9 @@ def linked_with(binary, library):
     return found.group(1) if found else ""
 
 
+SANITIZED = bool(linked_with(PROGRAM, "libasan"))
+
+
 def preload_for_plugin():
     """What must be loaded into Mosquitto first, since it was not built with the plugin's AddressSanitizer; "" if not."""
     runtime = linked_with(BUILD / "otad_auth.so", "libasan")
@@ -58,7 +61,7 @@ class System:
         self.url = f"http://{self.host}:{self.http_port}"
         self.https_url = f"https://{self.host}:{self.https_port}"
         # By how much a sanitized program may miss bounds on time and memory.
-        self.slack = 8 if linked_with(PROGRAM, "libasan") else 1
+        self.slack = 8 if SANITIZED else 1
         self.ca = self.var / "certs/ca.pem"
         self.log_path = self.var / "log/otad.log"
         self.environ = {k: v for k, v in os.environ.items() if not FOREIGN.match(k)}
