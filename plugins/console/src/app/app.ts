@@ -1,6 +1,7 @@
 import { ChangeDetectionStrategy, Component, effect, inject, untracked } from '@angular/core';
-import { Router, RouterOutlet } from '@angular/router';
+import { NavigationEnd, Router, RouterOutlet } from '@angular/router';
 import { Session } from './core/session';
+import { focusHeading } from './ui/page-header';
 
 @Component({
   selector: 'otad-root',
@@ -18,6 +19,13 @@ export class App {
       const user = session.user();
       if (before && !user) untracked(() => router.navigate(['/login'], { queryParams: { to: router.url } }));
       before = user;
+    });
+    let path: string | undefined;
+    router.events.subscribe((event) => {
+      if (!(event instanceof NavigationEnd)) return;
+      const next = event.urlAfterRedirects.split('?')[0];
+      if (path !== undefined && next !== path) focusHeading();
+      path = next;
     });
   }
 }
