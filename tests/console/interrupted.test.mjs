@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { launch, Person } from './lib/browser.mjs';
-import { Account, System } from './lib/system.mjs';
+import { Account, PASSWORD, System } from './lib/system.mjs';
 
 let system, browser, operator, device;
 
@@ -85,5 +85,80 @@ test('dialogs whose code is gone say so, and no credentials end for one', async 
   await page.getByRole('dialog').getByRole('button', { name: 'Make new credentials' }).click();
   await said.waitFor();
   assert.deepEqual(calls.filter((path) => path.endsWith('/credentials')), []);
+  await person.context.close();
+});
+
+test('a session waits for a server that is away, and goes on by itself', async () => {
+  const person = await Person.arrive(browser, system);
+  const { page } = person;
+  await person.login('operator@example.org');
+  await person.go('devices');
+  await page.route('**/auth/refresh', (route) => route.fulfill({ status: 503, headers: { 'retry-after': '600' } }));
+  await page.reload();
+  await page.getByRole('heading', { level: 1, name: 'The server is away' }).waitFor();
+  assert.deepEqual(await person.axe(), []);
+  await page.unroute('**/auth/refresh');
+  await page.getByRole('button', { name: 'Try again' }).click();
+  await page.getByRole('heading', { level: 1, name: 'Devices' }).waitFor();
+
+  await page.route('**/auth/refresh', (route) => route.fulfill({ status: 503, headers: { 'retry-after': '1' } }));
+  await page.reload();
+  await page.getByRole('heading', { level: 1, name: 'The server is away' }).waitFor();
+  await page.unroute('**/auth/refresh');
+  await page.getByRole('heading', { level: 1, name: 'Devices' }).waitFor();
+  assert.deepEqual(person.complaints, []);
+  await person.context.close();
+});
+
+test('who cannot be logged out is told, and can try again', async () => {
+  const person = await Person.arrive(browser, system);
+  const { page } = person;
+  const logOut = async () => {
+    await page.getByRole('button', { name: 'Account and appearance' }).click();
+    await page.getByRole('menuitem', { name: 'Log out' }).click();
+  };
+  await person.login('operator@example.org');
+  await page.route('**/auth/logout', (route) => route.abort());
+  await logOut();
+  await page.getByText(/You may still be logged in here/).waitFor();
+  await page.unroute('**/auth/logout');
+  await logOut();
+  await page.getByRole('heading', { level: 1, name: 'Log in' }).waitFor();
+  await page.reload();
+  await page.getByRole('heading', { level: 1, name: 'Log in' }).waitFor();
+  assert.deepEqual(person.complaints, []);
+  await person.context.close();
+});
+
+test('a tab never acts for somebody who logged in in another one', async () => {
+  await Account.create(system, 'other@example.org');
+  const person = await Person.arrive(browser, system);
+  const mine = person.page;
+  const over = mine.getByText(/Somebody else logged in in this browser/);
+  const theirs = await person.newPage();
+  await theirs.goto(`${system.url}/ui/login`);
+  await person.login('operator@example.org');
+  person.page = theirs;
+  await person.login('other@example.org');
+  await over.waitFor();
+
+  // Who was not told, as the tab was asleep, sees it in the token.
+  person.page = mine;
+  await person.login('operator@example.org');
+  await theirs.getByText(/Somebody else logged in in this browser/).waitFor();
+  await theirs.evaluate(
+    ([email, password]) => {
+      const headers = { 'content-type': 'application/json' };
+      return fetch('/auth/login', { method: 'POST', headers, body: JSON.stringify({ email, password, cookie: true }) });
+    },
+    ['other@example.org', PASSWORD],
+  );
+  await mine.route('**/devices?*', (route) => route.fulfill({ status: 401 }), { times: 1 });
+  await mine.getByRole('navigation', { name: 'Main' }).getByRole('link', { name: 'Devices' }).click();
+  await over.waitFor();
+  await mine.reload();
+  await mine.getByRole('button', { name: 'Account and appearance' }).click();
+  await mine.getByText('other@example.org').waitFor();
+  assert.deepEqual(person.complaints, []);
   await person.context.close();
 });

@@ -18,10 +18,12 @@ import {
   mdiThemeLightDark,
 } from '@mdi/js';
 import { filter } from 'rxjs';
+import { ApiError } from './core/api';
 import { Feed } from './core/feed';
 import { Session } from './core/session';
 import { setTheme, Theme, theme } from './core/theme';
 import { Icon } from './ui/icon';
+import { Toast } from './ui/toast';
 
 interface Place {
   path: string;
@@ -60,6 +62,7 @@ const FEED_WORDS = {
 })
 export class Shell {
   private readonly router = inject(Router);
+  private readonly toast = inject(Toast);
   protected readonly session = inject(Session);
   protected readonly feed = inject(Feed);
   protected readonly theme = theme;
@@ -105,6 +108,10 @@ export class Shell {
   }
 
   protected async logout(): Promise<void> {
-    await this.session.logout();
+    try {
+      await this.session.logout();
+    } catch (error) {
+      this.toast.error(new Error(`You may still be logged in here: log out again. ${ApiError.of(error).text}`));
+    }
   }
 }
