@@ -135,6 +135,7 @@ test('the navigation of a phone opens, closes and leads', async () => {
 });
 
 test('by keyboard alone: to the search, to a device, over its tabs', async () => {
+  ids ??= await fill();
   const person = await Person.arrive(browser, system);
   await person.login('operator@example.org');
   const { page } = person;
@@ -148,6 +149,31 @@ test('by keyboard alone: to the search, to a device, over its tabs', async () =>
   await page.keyboard.press('Enter');
   await page.getByRole('heading', { level: 1, name: 'desk-2' }).waitFor();
   assert.equal(await page.evaluate(() => document.activeElement?.tagName), 'H1', 'a new page is read from its beginning');
+  assert.deepEqual(person.complaints, []);
+  await person.context.close();
+});
+
+test('the heading has the focus on a new page, also where it is named later, and when what had it is gone', async () => {
+  ids ??= await fill();
+  const person = await Person.arrive(browser, system);
+  const { page } = person;
+  const read = (name) => page.locator('h1:focus', { hasText: name }).waitFor();
+  await person.login('operator@example.org');
+  await read('Home');
+  for (const [list, link, title] of [['Rollouts', 'Summer', 'Summer'], ['Firmware', '1.1.0', 'demo 1.1.0']]) {
+    await page.getByRole('navigation', { name: 'Main' }).getByRole('link', { name: list }).click();
+    await read(list);
+    await page.getByRole('link', { name: link, exact: true }).first().click();
+    await read(title);
+  }
+  await person.go('devices/add');
+  await page.getByRole('textbox', { name: 'Code' }).fill('focus-1');
+  await page.getByRole('button', { name: 'Register device' }).click();
+  await read('focus-1');
+  await page.getByRole('checkbox', { name: /noted/ }).check();
+  await page.getByRole('button', { name: 'Account and appearance' }).click();
+  await page.getByRole('menuitem', { name: 'Log out' }).click();
+  await read('Log in');
   assert.deepEqual(person.complaints, []);
   await person.context.close();
 });

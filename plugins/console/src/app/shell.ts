@@ -1,14 +1,5 @@
-import {
-  ChangeDetectionStrategy,
-  Component,
-  computed,
-  DestroyRef,
-  ElementRef,
-  inject,
-  signal,
-  viewChild,
-} from '@angular/core';
-import { toSignal } from '@angular/core/rxjs-interop';
+import { ChangeDetectionStrategy, Component, computed, ElementRef, inject, signal, viewChild } from '@angular/core';
+import { takeUntilDestroyed } from '@angular/core/rxjs-interop';
 import { MatButtonModule } from '@angular/material/button';
 import { MatMenuModule } from '@angular/material/menu';
 import { NavigationEnd, Router, RouterLink, RouterLinkActive, RouterOutlet } from '@angular/router';
@@ -26,11 +17,13 @@ import {
   mdiRocketLaunchOutline,
   mdiThemeLightDark,
 } from '@mdi/js';
-import { filter, map } from 'rxjs';
+import { filter } from 'rxjs';
+import { ApiError } from './core/api';
 import { Feed } from './core/feed';
 import { Session } from './core/session';
 import { setTheme, Theme, theme } from './core/theme';
 import { Icon } from './ui/icon';
+import { Toast } from './ui/toast';
 
 interface Place {
   path: string;
@@ -69,6 +62,7 @@ const FEED_WORDS = {
 })
 export class Shell {
   private readonly router = inject(Router);
+  private readonly toast = inject(Toast);
   protected readonly session = inject(Session);
   protected readonly feed = inject(Feed);
   protected readonly theme = theme;
@@ -81,24 +75,9 @@ export class Shell {
   private readonly opener = viewChild.required<string, ElementRef<HTMLElement>>('opener', { read: ElementRef });
   private readonly main = viewChild.required<ElementRef<HTMLElement>>('main');
 
-  protected readonly url = toSignal(
-    this.router.events.pipe(
-      filter((event) => event instanceof NavigationEnd),
-      map((event) => event.urlAfterRedirects),
-    ),
-    { initialValue: this.router.url },
-  );
-
   constructor() {
-    let path = this.router.url.split('?')[0];
-    const arrivals = this.router.events.pipe(filter((event) => event instanceof NavigationEnd)).subscribe((event) => {
-      this.open.set(false);
-      const next = event.urlAfterRedirects.split('?')[0];
-      // A new page is read from its beginning, also by screen readers.
-      if (next !== path) setTimeout(() => this.main().nativeElement.querySelector<HTMLElement>('h1')?.focus());
-      path = next;
-    });
-    inject(DestroyRef).onDestroy(() => arrivals.unsubscribe());
+    const arrivals = this.router.events.pipe(filter((event) => event instanceof NavigationEnd));
+    arrivals.pipe(takeUntilDestroyed()).subscribe(() => this.open.set(false));
   }
 
   protected search(text: string): void {
@@ -129,6 +108,10 @@ export class Shell {
   }
 
   protected async logout(): Promise<void> {
-    await this.session.logout();
+    try {
+      await this.session.logout();
+    } catch (error) {
+      this.toast.error(new Error(`You may still be logged in here: log out again. ${ApiError.of(error).text}`));
+    }
   }
 }

@@ -36,6 +36,11 @@ export function whileHere(): AbortSignal {
   return here.signal;
 }
 
+/** Whether code could not be loaded that comes when it is first needed. Each browser has its own words for it. */
+export function isMissing(error: unknown): boolean {
+  return error instanceof TypeError && /dynamically imported module|importing a module script/i.test(error.message);
+}
+
 /** An answer other than 2xx: the problem of RFC 9457 in it, or that there was none (status 0). */
 export class ApiError extends Error {
   constructor(
@@ -50,6 +55,12 @@ export class ApiError extends Error {
 
   static of(error: unknown): ApiError {
     if (error instanceof ApiError) return error;
+    if (isMissing(error)) {
+      return new ApiError(
+        0,
+        'This part of the console is not there: the server is away, or was updated. Reload the page.',
+      );
+    }
     if (!(error instanceof HttpErrorResponse))
       return new ApiError(0, error instanceof Error ? error.message : `${error}`);
     if (error.status === 0) return new ApiError(0, 'The server cannot be reached.');

@@ -1,6 +1,7 @@
 import { HttpClient, HttpErrorResponse } from '@angular/common/http';
 import { computed, inject, Injectable, Injector, signal } from '@angular/core';
 import { firstValueFrom } from 'rxjs';
+import { ApiError } from './api';
 import { User } from './models';
 
 interface Tokens {
@@ -11,6 +12,7 @@ interface Tokens {
 
 const MARK = 'otad-session'; // in localStorage: a refresh cookie may be there
 const EARLY = 30_000; // ms before its end that a token is renewed
+const AGAIN = 5_000; // ms between tries to go on with a session, where the server does not tell
 
 /**
  * Who is logged in. The access token is in memory only; the refresh token is a cookie that scripts cannot read, or, where
@@ -19,7 +21,7 @@ const EARLY = 30_000; // ms before its end that a token is renewed
 @Injectable({ providedIn: 'root' })
 export class Session {
   private readonly injector = inject(Injector);
-  private readonly others = new BroadcastChannel('otad-session');
+  private readonly others = new BroadcastChannel('otad-session'); // the id of who logged in, or null
   private access: { token: string; until: number } | null = null;
   private refreshToken: string | null = null;
   private renewing: Promise<string | null> | null = null;
@@ -27,9 +29,17 @@ export class Session {
   private readonly account = signal<User | null>(null);
   readonly user = this.account.asReadonly();
   readonly operator = computed(() => this.account()?.role === 'operator');
+  /** Why the session of an earlier visit does not go on yet. */
+  readonly away = signal<ApiError | null>(null);
+  /** Somebody else logged in in another tab, and has the cookie of all of them. */
+  readonly replaced = signal(false);
+  private wake = () => {};
 
   constructor() {
-    this.others.onmessage = () => this.forget(); // logged out in another tab
+    this.others.onmessage = ({ data }: MessageEvent<number | null>) => {
+      if (data === null) this.forget();
+      else if (this.account() && data !== this.account()!.id) this.giveWay();
+    };
   }
 
   // The interceptor of HttpClient asks for this service: HttpClient is fetched when it is needed.
@@ -37,14 +47,28 @@ export class Session {
     return this.injector.get(HttpClient);
   }
 
-  /** Goes on with the session of an earlier visit, if there is one. */
+  /** Goes on with the session of an earlier visit, if there is one: once the server is there. */
   async restore(): Promise<void> {
-    if (!localStorage.getItem(MARK)) return;
-    try {
-      if (await this.renew(null)) await this.loadUser();
-    } catch {
-      /* the server is away: the login page says so when somebody tries */
+    while (localStorage.getItem(MARK)) {
+      try {
+        if (await this.renew(null)) await this.loadUser();
+        break;
+      } catch (error) {
+        const problem = ApiError.of(error);
+        if (problem.status && problem.status !== 429 && problem.status < 500) break;
+        this.away.set(problem);
+        await new Promise<void>((done) => {
+          this.wake = done;
+          setTimeout(done, problem.retryAfter ? problem.retryAfter * 1000 : AGAIN);
+        });
+      }
     }
+    this.away.set(null);
+  }
+
+  /** Does not wait for the next try to go on. */
+  tryNow(): void {
+    this.wake();
   }
 
   async login(email: string, password: string): Promise<void> {
@@ -52,15 +76,19 @@ export class Session {
     this.take(await firstValueFrom(this.http.post<Tokens>('/auth/login', { email, password, cookie })));
     if (cookie) localStorage.setItem(MARK, 'yes');
     await this.loadUser();
+    this.replaced.set(false);
+    if (cookie) this.others.postMessage(this.account()!.id);
   }
 
+  /** Fails where the server was not told: the session may live on, and so does it here. */
   async logout(): Promise<void> {
     try {
       await firstValueFrom(this.http.post('/auth/logout', {}));
-    } finally {
-      this.others.postMessage('logout');
-      this.forget();
+    } catch (error) {
+      if (ApiError.of(error).status !== 401) throw error; // 401: it has ended already
     }
+    this.others.postMessage(null);
+    this.forget();
   }
 
   /** A token that is good for some time yet; null: nobody is logged in. */
@@ -92,13 +120,18 @@ export class Session {
     }
   }
 
-  private take(tokens: Tokens): string {
-    this.access = { token: tokens.access_token, until: Date.now() + tokens.expires_in * 1000 };
-    this.refreshToken = tokens.refresh_token ?? null;
+  private take({ access_token: token, expires_in, refresh_token }: Tokens): string | null {
+    const { sub, role } = JSON.parse(atob(token.split('.')[1].replaceAll('-', '+').replaceAll('_', '/')));
+    const user = this.account();
+    if (user && Number(sub) !== user.id) {
+      this.giveWay();
+      return null;
+    }
+    this.access = { token, until: Date.now() + expires_in * 1000 };
+    this.refreshToken = refresh_token ?? null;
     // A role that was given meanwhile comes with the token; one that was taken has ended the session.
-    const { role } = JSON.parse(atob(this.access.token.split('.')[1].replaceAll('-', '+').replaceAll('_', '/')));
-    this.account.update((user) => (user && user.role !== role ? { ...user, role } : user));
-    return this.access.token;
+    if (user && user.role !== role) this.account.set({ ...user, role });
+    return token;
   }
 
   private async loadUser(): Promise<void> {
@@ -110,5 +143,12 @@ export class Session {
     this.refreshToken = null;
     this.account.set(null);
     localStorage.removeItem(MARK);
+  }
+
+  /** The cookie is of somebody else's session now, which goes on: only this tab's is over. */
+  private giveWay(): void {
+    this.replaced.set(true);
+    this.access = null;
+    this.account.set(null);
   }
 }

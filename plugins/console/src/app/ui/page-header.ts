@@ -3,6 +3,11 @@ import { RouterLink } from '@angular/router';
 import { mdiChevronLeft } from '@mdi/js';
 import { Icon } from './icon';
 
+/** The page is read from its beginning, also by screen readers: where it is new, or what had the focus is gone. */
+export function focusHeading(): void {
+  setTimeout(() => document.querySelector<HTMLElement>('h1')?.focus()); // once it is there
+}
+
 /** The page's one h1, where it leads back to, and its actions (content marked `actions`). */
 @Component({
   selector: 'otad-header',

@@ -38,9 +38,8 @@ export class Qr {
   private readonly library = resource({ loader: () => import('qrcode-generator') });
 
   protected readonly code = computed(() => {
-    const make = this.library.value()?.default;
-    if (!make) return null;
-    const qr = make(0, 'M');
+    if (!this.library.hasValue()) return null;
+    const qr = this.library.value().default(0, 'M');
     qr.addData(this.text());
     qr.make();
     const n = qr.getModuleCount();

@@ -11,7 +11,7 @@ import { Registration, Tags } from '../../core/models';
 import { Confirm } from '../../ui/confirm';
 import { Copy } from '../../ui/copy';
 import { Problem } from '../../ui/notice';
-import { PageHeader } from '../../ui/page-header';
+import { focusHeading, PageHeader } from '../../ui/page-header';
 import { TagsField } from '../../ui/tags-field';
 import { codeProblem, simulatorCommand } from './configs';
 import { CredentialsView } from './credentials';
@@ -95,7 +95,7 @@ export class AddDevicePage {
         }),
       );
       this.kept.set(false);
-      scrollTo({ top: 0 });
+      focusHeading();
     } catch (error) {
       const problem = ApiError.of(error);
       if (problem.status === 409) this.taken.update((codes) => [...codes, code]);
@@ -112,6 +112,7 @@ export class AddDevicePage {
     this.code.set('');
     this.name.set('');
     this.touched.set(false);
+    focusHeading();
   }
 
   private async leave(text: string): Promise<boolean> {

@@ -1,10 +1,10 @@
 import { computed, inject, Injectable, signal, ViewContainerRef } from '@angular/core';
 import { MatDialog } from '@angular/material/dialog';
 import { Router } from '@angular/router';
-import { firstValueFrom } from 'rxjs';
 import { Api } from '../../core/api';
 import { Credentials, Device, Firmware, Update } from '../../core/models';
 import { Confirm } from '../../ui/confirm';
+import { LazyDialog } from '../../ui/lazy-dialog';
 import { Toast } from '../../ui/toast';
 import { DeviceState } from './device-state';
 
@@ -14,6 +14,7 @@ export class DeviceActions {
   private readonly api = inject(Api);
   private readonly state = inject(DeviceState);
   private readonly dialog = inject(MatDialog);
+  private readonly lazyDialog = inject(LazyDialog);
   private readonly confirm = inject(Confirm);
   private readonly toast = inject(Toast);
   private readonly router = inject(Router);
@@ -49,13 +50,9 @@ export class DeviceActions {
   }
 
   async install(): Promise<void> {
-    const { UpdateDialog } = await import('./update-dialog');
-    const ref = this.dialog.open<unknown, unknown, Update>(UpdateDialog, {
-      width: '720px',
-      maxWidth: '96vw',
-      viewContainerRef: this.view,
-    });
-    this.told(await firstValueFrom(ref.afterClosed()));
+    const load = () => import('./update-dialog').then((m) => m.UpdateDialog);
+    const config = { width: '720px', maxWidth: '96vw', viewContainerRef: this.view };
+    this.told(await this.lazyDialog.open<Update>(load, config));
   }
 
   async rollBack(): Promise<void> {
@@ -91,9 +88,8 @@ export class DeviceActions {
   }
 
   async edit(): Promise<void> {
-    const { EditDialog } = await import('./edit-dialog');
-    const ref = this.dialog.open<unknown, Device, Device>(EditDialog, { width: '560px', data: this.state.device()! });
-    const device = await firstValueFrom(ref.afterClosed());
+    const load = () => import('./edit-dialog').then((m) => m.EditDialog);
+    const device = await this.lazyDialog.open<Device>(load, { width: '560px', data: this.state.device()! });
     if (!device) return;
     this.state.device.set(device);
     this.state.readWhy();
@@ -110,8 +106,9 @@ export class DeviceActions {
     });
     if (reason === undefined) return;
     await this.toast.around(async () => {
-      const { credentials } = await this.api.post<{ credentials: Credentials }>(`${this.state.path}/credentials`);
+      // First what shows them: they are told this once, and the old ones have ended.
       const { CredentialsDialog } = await import('./credentials-dialog');
+      const { credentials } = await this.api.post<{ credentials: Credentials }>(`${this.state.path}/credentials`);
       this.dialog.open(CredentialsDialog, {
         width: '760px',
         maxWidth: '96vw',
@@ -122,8 +119,8 @@ export class DeviceActions {
   }
 
   async flash(): Promise<void> {
-    const { FlashDialog } = await import('./flash-dialog');
-    this.dialog.open(FlashDialog, { width: '860px', maxWidth: '96vw', data: { chip: this.state.chip() } });
+    const load = () => import('./flash-dialog').then((m) => m.FlashDialog);
+    await this.lazyDialog.open(load, { width: '860px', maxWidth: '96vw', data: { chip: this.state.chip() } });
   }
 
   async delete(): Promise<void> {

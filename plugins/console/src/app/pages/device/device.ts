@@ -22,7 +22,7 @@ import { Device } from '../../core/models';
 import { PageTitle } from '../../core/page-title';
 import { Icon } from '../../ui/icon';
 import { Empty, Loading, Problem } from '../../ui/notice';
-import { PageHeader } from '../../ui/page-header';
+import { focusHeading, PageHeader } from '../../ui/page-header';
 import { StateBadge } from '../../ui/state-badge';
 import { Time } from '../../ui/time';
 import { Toast } from '../../ui/toast';
@@ -68,7 +68,6 @@ export class DevicePage {
   protected readonly state = inject(DeviceState);
   protected readonly actions = inject(DeviceActions);
 
-  private readonly host = inject<ElementRef<HTMLElement>>(ElementRef);
   private readonly field = viewChild<ElementRef<HTMLInputElement>>('field');
 
   readonly id = input.required<string>();
@@ -113,6 +112,6 @@ export class DevicePage {
   /** The field that had the focus goes: the page's heading has it then. */
   protected endRename(): void {
     this.name.set(null);
-    setTimeout(() => this.host.nativeElement.querySelector<HTMLElement>('h1')?.focus());
+    focusHeading();
   }
 }

@@ -1,17 +1,16 @@
 import { ChangeDetectionStrategy, Component, computed, DestroyRef, inject, input, output, signal } from '@angular/core';
 import { MatButtonModule } from '@angular/material/button';
-import { MatDialog } from '@angular/material/dialog';
 import { MatMenuModule } from '@angular/material/menu';
 import { RouterLink } from '@angular/router';
-import { firstValueFrom } from 'rxjs';
 import { Api } from '../../core/api';
 import { count, counted } from '../../core/format';
 import { DeviceFilter, Job } from '../../core/models';
 import { Session } from '../../core/session';
 import { Bar } from '../../ui/bar';
 import { Confirm } from '../../ui/confirm';
+import { LazyDialog } from '../../ui/lazy-dialog';
 import { Toast } from '../../ui/toast';
-import type { BulkDialog, BulkWish } from './bulk-dialog';
+import type { BulkWish } from './bulk-dialog';
 
 export interface Selection {
   count: number;
@@ -90,7 +89,7 @@ const DONE: Record<Job['action'], string> = {
 })
 export class BulkBar {
   private readonly api = inject(Api);
-  private readonly dialog = inject(MatDialog);
+  private readonly dialog = inject(LazyDialog);
   private readonly confirm = inject(Confirm);
   private readonly toast = inject(Toast);
   private readonly session = inject(Session);
@@ -122,9 +121,8 @@ export class BulkBar {
 
   protected async wish(action: 'tag' | 'update'): Promise<void> {
     const data = { action, count: this.selection().count };
-    const { BulkDialog } = await import('./bulk-dialog');
-    const ref = this.dialog.open<BulkDialog, typeof data, BulkWish>(BulkDialog, { data, width: '520px' });
-    const wish = await firstValueFrom(ref.afterClosed());
+    const load = () => import('./bulk-dialog').then((m) => m.BulkDialog);
+    const wish = await this.dialog.open<BulkWish>(load, { data, width: '520px' });
     if (wish) await this.start(action === 'tag' ? 'Changing tags' : 'Starting updates', { action, ...wish });
   }
 

@@ -79,13 +79,18 @@ export class FirmwareDetailPage {
   /** Some tools write none: zeros. */
   protected readonly hasElf = computed(() => this.image.hasValue() && /[^0]/.test(this.image.value()!.elf_sha256));
 
+  protected readonly title = computed(() => {
+    if (!this.image.hasValue()) return 'Firmware';
+    const { project, version } = this.image.value()!;
+    return project ? `${project} ${version}` : version;
+  });
   protected readonly busy = signal(false);
   protected readonly refused = signal<ApiError | null>(null);
 
   constructor() {
     const title = inject(PageTitle);
     effect(() => {
-      if (this.image.hasValue()) title.set(`${this.image.value()!.project} ${this.image.value()!.version}`);
+      if (this.image.hasValue()) title.set(this.title());
     });
     const reread = coalesce(() => {
       this.image.reload();

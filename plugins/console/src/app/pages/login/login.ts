@@ -17,7 +17,7 @@ import { Problem } from '../../ui/notice';
 })
 export class LoginPage {
   private readonly api = inject(Api);
-  private readonly session = inject(Session);
+  protected readonly session = inject(Session);
   private readonly router = inject(Router);
 
   readonly to = input<string>();

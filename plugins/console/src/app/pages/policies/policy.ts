@@ -112,9 +112,10 @@ export class PolicyPage implements PolicyText {
       title.set(name);
       untracked(() => this.policy.load(name, from));
     });
+    const base = computed(() => this.policy.base()?.revision);
     effect(() => {
       const [revision, compare] = [this.revision(), this.compare()];
-      if (!this.policy.loading() && this.policy.base()) untracked(() => this.lookAt(revision, compare));
+      if (!this.policy.loading() && base()) untracked(() => this.lookAt(revision, compare));
     });
     this.api.get<PolicyFields>('/policies/fields').then(
       (fields) => this.fields.set(fields),

@@ -51,7 +51,9 @@ export class DiffView {
 
   protected readonly whole = signal(false);
   protected readonly same = computed(() => this.before() === this.after());
-  private readonly lines = computed(() => this.setup.value()?.changedLines(this.before(), this.after()));
+  private readonly lines = computed(() =>
+    this.setup.hasValue() ? this.setup.value().changedLines(this.before(), this.after()) : null,
+  );
   protected readonly words = computed(() => {
     if (this.same()) return 'Nothing differs.';
     const lines = this.lines();
@@ -64,7 +66,7 @@ export class DiffView {
     let view: { destroy(): void; state: { doc: { toString(): string } } } | null = null;
     let shown: unknown[] = [];
     effect(() => {
-      const setup = this.setup.value();
+      const setup = this.setup.hasValue() ? this.setup.value() : null;
       const [before, after, whole] = [this.before(), this.after(), this.whole()];
       if (!setup) return;
       const next = [before, whole];

@@ -1,4 +1,4 @@
-import { ChangeDetectionStrategy, Component, effect, inject, input, output, untracked } from '@angular/core';
+import { ChangeDetectionStrategy, Component, computed, effect, inject, input, output, untracked } from '@angular/core';
 import { MatButtonModule } from '@angular/material/button';
 import { RouterLink } from '@angular/router';
 import { mdiHistory } from '@mdi/js';
@@ -35,9 +35,9 @@ export class Revisions {
   );
 
   constructor() {
+    const inForce = computed(() => this.policy.inForce()?.revision);
     effect(() => {
-      this.policy.base()?.revision; // another one came into force
-      this.policy.newer();
+      inForce(); // another one came into force
       untracked(() => this.list.reload());
     });
   }
