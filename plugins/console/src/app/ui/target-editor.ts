@@ -74,7 +74,7 @@ export class TargetEditor {
   readonly sound = output<boolean>();
 
   private readonly found = this.api.resource<Facets>(() => '/devices/facets');
-  protected readonly versions = computed(() => (this.found.hasValue() ? this.found.value()!.versions : []));
+  protected readonly versions = computed(() => this.found.value()?.versions ?? []);
   protected readonly idsText = signal('');
   private readonly read = computed(() => readIds(this.idsText()));
   protected readonly idsHint = computed(() =>

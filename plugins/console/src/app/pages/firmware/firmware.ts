@@ -60,9 +60,10 @@ export class FirmwarePage {
   private readonly summary = this.api.resource<FleetSummary>(() => '/fleet/summary');
   /** How many devices run an image, by its id; null: not known. */
   protected readonly runs = computed(() => {
-    if (!this.summary.hasValue()) return null;
+    const summary = this.summary.value();
+    if (!summary) return null;
     const counts = new Map<number, number>();
-    for (const { firmware_id: id, devices } of this.summary.value()!.versions) {
+    for (const { firmware_id: id, devices } of summary.versions) {
       if (id !== null) counts.set(id, (counts.get(id) ?? 0) + devices);
     }
     return counts;
