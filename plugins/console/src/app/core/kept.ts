@@ -1,4 +1,4 @@
-import { linkedSignal, ResourceRef, Signal } from '@angular/core';
+import { effect, linkedSignal, ResourceRef, Signal } from '@angular/core';
 
 /** What was read last. A later read that fails leaves it, with the error beside it; another thing to read drops it. */
 export interface Kept<T> {
@@ -10,7 +10,10 @@ export interface Kept<T> {
   set(value: T): void;
 }
 
-/** Of a resource what can be read in each of its states: its own value() throws once a read has failed. */
+/**
+ * Of a resource what can be read in each of its states: its own value() throws once a read has failed. In an injection
+ * context.
+ */
 export function kept<T>(from: ResourceRef<T | undefined>): Kept<T> {
   const value = linkedSignal<{ fresh: T | undefined; same: boolean }, T | undefined>({
     source: () => ({
@@ -19,6 +22,7 @@ export function kept<T>(from: ResourceRef<T | undefined>): Kept<T> {
     }),
     computation: ({ fresh, same }, previous) => (fresh === undefined && same ? previous?.value : fresh),
   });
+  effect(() => void value()); // each state is seen, though nobody looks between two of them
   return {
     value: value.asReadonly(),
     error: from.error,

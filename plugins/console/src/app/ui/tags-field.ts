@@ -37,6 +37,7 @@ export class TagsField {
     tagProblem(text) ??
     (Object.keys({ ...this.tags(), ...readTags([text]) }).length > MOST ? `${MOST} tags are the most.` : null);
   private readonly field = viewChild.required(TokenField);
+  readonly pending = computed(() => this.field().pending());
 
   /** Takes in what is still being typed; false: that is no tag. Whoever saves calls it, so that nothing is lost. */
   take(): boolean {

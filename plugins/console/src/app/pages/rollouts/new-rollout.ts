@@ -8,6 +8,7 @@ import {
   resource,
   signal,
   untracked,
+  viewChild,
 } from '@angular/core';
 import { FormsModule } from '@angular/forms';
 import { MatButtonModule } from '@angular/material/button';
@@ -92,7 +93,7 @@ export class NewRolloutPage {
   protected readonly policyName = signal<string | null>(null);
   private readonly ownName = signal<string | null>(null); // as typed; null: as suggested
   protected readonly target = signal<Target>({});
-  protected readonly targetSound = signal(true);
+  private readonly editor = viewChild(TargetEditor);
   protected readonly paramsText = signal('');
   protected readonly priority = signal<number | null>(null);
   protected readonly later = signal(false);
@@ -133,7 +134,7 @@ export class NewRolloutPage {
     const image = this.image();
     const policy = this.plan();
     const read = this.params();
-    if (!image || !policy || 'problem' in read || !this.targetSound()) return null;
+    if (!image || !policy || 'problem' in read || !this.editor()?.sound()) return null;
     return {
       policy: policy.name,
       firmware_id: image.id,
@@ -204,7 +205,7 @@ export class NewRolloutPage {
   }
 
   protected async create(): Promise<void> {
-    if (this.missing()) return;
+    if (this.missing() || !this.editor()!.take()) return;
     const planned = this.planned();
     if (!planned) return;
     this.busy.set(true);
