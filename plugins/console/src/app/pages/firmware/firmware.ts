@@ -54,8 +54,8 @@ export class FirmwarePage {
   protected readonly chips = CHIP_NAMES;
   protected readonly size = bytes;
   protected readonly counted = counted;
-  protected readonly list = new PagedList<Firmware>((cursor) =>
-    this.api.list('/firmware/list', { chip: this.chip(), cursor }),
+  protected readonly list = new PagedList<Firmware>((cursor, limit) =>
+    this.api.list('/firmware/list', { chip: this.chip(), limit, cursor }),
   );
   private readonly summary = this.api.resource<FleetSummary>(() => '/fleet/summary');
   /** How many devices run an image, by its id; null: not known. */
