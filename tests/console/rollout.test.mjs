@@ -65,6 +65,27 @@ test('who cancels a question has said no', async () => {
   assert.equal((await operator.call('GET', '/rollouts')).items[0].state, 'completed');
 });
 
+test('what is typed of a target counts, be it finished or not; what is no tag starts nothing', async () => {
+  const { page } = person;
+  const tags = page.getByRole('combobox', { name: 'Tags' });
+  const start = page.getByRole('button', { name: 'Start rollout' });
+  await person.go(`rollouts/new?firmware_id=${next.id}&policy=wait_for_approval`);
+  await tags.click();
+  await tags.pressSequentially('site=south');
+  await start.click();
+  await page.getByText('A tag is written name:value').waitFor();
+  assert.equal(await tags.getAttribute('aria-invalid'), 'true');
+  assert.equal(await tags.evaluate((box) => box === document.activeElement), true);
+  assert.equal((await operator.call('GET', '/rollouts')).items.length, 1);
+  await tags.fill('');
+  await tags.pressSequentially('site:north');
+  await page.getByRole('option', { name: /site:north/ }).waitFor();
+  await start.click();
+  await page.waitForURL(/\/rollouts\/\d+$/);
+  const [{ target }] = (await operator.call('GET', '/rollouts')).items;
+  assert.deepEqual(target, { chip: 'esp32', tags: { site: 'north' } });
+});
+
 test('a device held by its policy says why, with the rule', async () => {
   await operator.call('POST', '/rollouts', { name: 'South', firmware_id: next.id, policy: 'canary', target: { device_ids: [devices[2]] } });
   await until(

@@ -3,13 +3,13 @@ import {
   HttpErrorResponse,
   HttpHeaders,
   httpResource,
-  HttpResourceRef,
   HttpInterceptorFn,
   HttpParams,
   HttpResponse,
 } from '@angular/common/http';
 import { DestroyRef, inject, Injectable } from '@angular/core';
 import { catchError, firstValueFrom, from, fromEvent, NEVER, switchMap, takeUntil, throwError } from 'rxjs';
+import { kept, Kept } from './kept';
 import { Page } from './models';
 import { Session } from './session';
 
@@ -175,7 +175,7 @@ export class Api {
    * What stands at a path, fetched again whenever the path that `path` computes changes; undefined: nothing yet.
    * In an injection context.
    */
-  resource<T>(path: () => string | undefined): HttpResourceRef<T | undefined> {
-    return httpResource<T>(path);
+  resource<T>(path: () => string | undefined): Kept<T> {
+    return kept(httpResource<T>(path));
   }
 }

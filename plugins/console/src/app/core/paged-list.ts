@@ -2,9 +2,13 @@ import { computed, signal } from '@angular/core';
 import { ApiError } from './api';
 import { Page } from './models';
 
-/** A list that is read a page at a time. `load` gets the cursor of the page: null for the first. */
+const PAGE = 50; // rows
+const LARGEST = 200; // rows that the API answers with at once
+
+/** A list that is read a page at a time. `load` gets the cursor of the page, null for the first, and how many rows. */
 export class PagedList<T> {
   private turn = 0; // of the newest reload: what older ones bring is dropped
+  private wanted = 0; // rows that were asked for
   private readonly rows = signal<T[]>([]);
   private readonly cursor = signal<string | null>(null);
   private readonly problem = signal<ApiError | null>(null);
@@ -19,11 +23,20 @@ export class PagedList<T> {
   readonly fresh = computed(() => !this.began());
   readonly empty = computed(() => this.began() && !this.problem() && this.rows().length === 0);
 
-  constructor(private readonly load: (cursor: string | null) => Promise<Page<T>>) {}
+  constructor(private readonly load: (cursor: string | null, limit: number) => Promise<Page<T>>) {}
 
-  /** From the first page on; what is there stays until the new has come. */
+  /**
+   * From the first row on, as many as are there and were asked for: the reader keeps their place, and what could not be
+   * read is tried again. What is there stays until all of it has come.
+   */
   reload(): Promise<void> {
-    return this.read(null, ++this.turn);
+    return this.anew(Math.max(this.wanted, this.rows().length));
+  }
+
+  /** As reload(), but the first page alone: what is there has become too much. */
+  shorten(): Promise<void> {
+    this.wanted = 0;
+    return this.anew(0);
   }
 
   /** Forgets what is there, too: for another list than before. */
@@ -31,11 +44,17 @@ export class PagedList<T> {
     this.rows.set([]);
     this.cursor.set(null);
     this.began.set(false);
-    return this.reload();
+    return this.shorten();
   }
 
-  more(): Promise<void> {
-    return this.busy() || this.cursor() === null ? Promise.resolve() : this.read(this.cursor(), this.turn);
+  async more(): Promise<void> {
+    const cursor = this.cursor();
+    if (this.busy() || cursor === null) return;
+    this.wanted = this.rows().length + PAGE;
+    await this.during(this.turn, async () => {
+      const page = await this.load(cursor, PAGE);
+      return { rows: [...this.rows(), ...page.items], cursor: page.next };
+    });
   }
 
   /** Changes rows in place: `change` returns the new row, or the same one. */
@@ -50,13 +69,28 @@ export class PagedList<T> {
     this.rows.update((rows) => [row, ...rows]);
   }
 
-  private async read(cursor: string | null, turn: number): Promise<void> {
+  private anew(wanted: number): Promise<void> {
+    const turn = ++this.turn;
+    return this.during(turn, async () => {
+      const rows: T[] = [];
+      let cursor: string | null = null;
+      do {
+        const limit = Math.min(LARGEST, Math.max(PAGE, wanted - rows.length));
+        const page: Page<T> = await this.load(cursor, limit);
+        rows.push(...page.items);
+        cursor = page.next;
+      } while (turn === this.turn && cursor !== null && rows.length < wanted);
+      return { rows, cursor };
+    });
+  }
+
+  private async during(turn: number, read: () => Promise<{ rows: T[]; cursor: string | null }>): Promise<void> {
     this.busy.set(true);
     try {
-      const page = await this.load(cursor);
+      const { rows, cursor } = await read();
       if (turn !== this.turn) return;
-      this.rows.update((rows) => (cursor === null ? page.items : [...rows, ...page.items]));
-      this.cursor.set(page.next);
+      this.rows.set(rows);
+      this.cursor.set(cursor);
       this.problem.set(null);
     } catch (error) {
       if (turn === this.turn) this.problem.set(ApiError.of(error));

@@ -9,7 +9,7 @@ import { Problem } from './notice';
   changeDetection: ChangeDetectionStrategy.OnPush,
   imports: [MatButtonModule, Problem],
   template: `@if (list().error(); as error) {
-      <otad-problem [error]="error" (retry)="list().items().length ? list().more() : list().reload()" />
+      <otad-problem [error]="error" (retry)="list().reload()" />
     } @else if (list().hasMore()) {
       <button matButton="outlined" type="button" [disabled]="list().loading()" (click)="list().more()">
         {{ list().loading() ? 'Loading…' : 'Show more' }}

@@ -1,4 +1,5 @@
 import { ChangeDetectionStrategy, Component, computed, input, resource } from '@angular/core';
+import { kept } from '../core/kept';
 
 const QUIET = 4; // modules of white around it, as the standard wants
 
@@ -35,7 +36,7 @@ const QUIET = 4; // modules of white around it, as the standard wants
 export class Qr {
   readonly text = input.required<string>();
   readonly label = input('QR code');
-  private readonly library = resource({ loader: () => import('qrcode-generator') });
+  private readonly library = kept(resource({ loader: () => import('qrcode-generator') }));
 
   protected readonly code = computed(() => {
     if (!this.library.hasValue()) return null;

@@ -17,7 +17,7 @@ const ENTER = 13; // alone: values may have commas
     [hint]="hint()"
     [values]="texts()"
     (valuesChange)="tags.set(read($event))"
-    [suggestions]="found.hasValue() ? found.value()!.tags : []"
+    [suggestions]="found.value()?.tags ?? []"
     [check]="check"
     [error]="error()"
     [separators]="separators"
@@ -37,6 +37,7 @@ export class TagsField {
     tagProblem(text) ??
     (Object.keys({ ...this.tags(), ...readTags([text]) }).length > MOST ? `${MOST} tags are the most.` : null);
   private readonly field = viewChild.required(TokenField);
+  readonly pending = computed(() => this.field().pending());
 
   /** Takes in what is still being typed; false: that is no tag. Whoever saves calls it, so that nothing is lost. */
   take(): boolean {

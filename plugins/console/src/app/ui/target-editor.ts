@@ -3,12 +3,13 @@ import {
   Component,
   computed,
   effect,
+  ElementRef,
   inject,
   input,
   model,
-  output,
   signal,
   untracked,
+  viewChild,
 } from '@angular/core';
 import { FormsModule } from '@angular/forms';
 import { MatFormFieldModule } from '@angular/material/form-field';
@@ -42,6 +43,7 @@ import { TokenField } from './token-field';
     <mat-form-field>
       <mat-label>Device ids</mat-label>
       <textarea
+        #ids
         matInput
         name="ids"
         rows="1"
@@ -70,11 +72,8 @@ export class TargetEditor {
   /** What the server says is wrong, by field ("target.device_ids"). */
   readonly errors = input<Record<string, string | undefined>>({});
 
-  /** Whether what was typed is a target; not while something in it cannot be read. */
-  readonly sound = output<boolean>();
-
   private readonly found = this.api.resource<Facets>(() => '/devices/facets');
-  protected readonly versions = computed(() => (this.found.hasValue() ? this.found.value()!.versions : []));
+  protected readonly versions = computed(() => this.found.value()?.versions ?? []);
   protected readonly idsText = signal('');
   private readonly read = computed(() => readIds(this.idsText()));
   protected readonly idsHint = computed(() =>
@@ -89,11 +88,16 @@ export class TargetEditor {
     return this.errors()['target.device_ids'];
   });
 
+  private readonly idsSound = computed(() => !this.read().wrong.length && this.read().ids.length <= MOST_IDS);
+
+  private readonly tagsField = viewChild.required(TagsField);
+  private readonly versionsField = viewChild.required(TokenField);
+  private readonly idsField = viewChild.required<ElementRef<HTMLElement>>('ids');
+
+  /** Whether the target is all that was typed: nothing in the fields is unfinished or cannot be read. */
+  readonly sound = computed(() => this.idsSound() && !this.tagsField().pending() && !this.versionsField().pending());
+
   constructor() {
-    effect(() => {
-      const { ids, wrong } = this.read();
-      this.sound.emit(!wrong.length && ids.length <= MOST_IDS);
-    });
     // Ids that came with the target are shown; those that are being typed stay as they are.
     effect(() => {
       const ids = this.target().device_ids ?? [];
@@ -101,6 +105,13 @@ export class TargetEditor {
         if (ids.join() !== this.read().ids.join()) this.idsText.set(ids.join(', '));
       });
     });
+  }
+
+  /** Takes in what is still being typed; false: something cannot be read, and has the focus. Whoever saves calls it. */
+  take(): boolean {
+    if (!this.idsSound()) this.idsField().nativeElement.focus();
+    const read = [this.versionsField().take(), this.tagsField().take()];
+    return this.idsSound() && !read.includes(false);
   }
 
   protected change(part: Partial<Target>): void {

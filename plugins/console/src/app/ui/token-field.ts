@@ -42,7 +42,8 @@ const SHOWN = 12; // suggestions
       [matChipInputSeparatorKeyCodes]="separators()"
       [matChipInputAddOnBlur]="!auto.isOpen"
       [matAutocomplete]="auto"
-      (input)="typed.set(box.value)"
+      (input)="type(box.value)"
+      [attr.aria-invalid]="problem() ? true : null"
       (matChipInputTokenEnd)="add($event.value)"
     />
     <mat-autocomplete #auto="matAutocomplete" (optionSelected)="add($event.option.value)">
@@ -100,8 +101,15 @@ export class TokenField {
       .filter(({ value }) => value.toLowerCase().includes(text) && !this.values().includes(value))
       .slice(0, SHOWN);
   });
+  /** Text in the box that is none of the values yet, as it is typed still or was refused. */
+  readonly pending = computed(() => this.typed().trim() !== '');
   private readonly list = viewChild.required(MatAutocompleteTrigger);
   private readonly box = viewChild.required<ElementRef<HTMLInputElement>>('box');
+
+  protected type(text: string): void {
+    this.typed.set(text);
+    this.mistake.set(null);
+  }
 
   protected add(text: string): void {
     const value = text.trim();
@@ -114,10 +122,13 @@ export class TokenField {
     if (value && !this.values().includes(value)) this.values.set([...this.values(), value]);
   }
 
-  /** Takes in what is still being typed; false: it is wrong. */
+  /** Takes in what is still being typed; false: it is wrong, and the field has the focus. */
   take(): boolean {
-    this.add(this.box().nativeElement.value);
-    return this.mistake() === null;
+    const box = this.box().nativeElement;
+    this.add(box.value);
+    if (this.mistake() === null) return true;
+    box.focus();
+    return false;
   }
 
   protected remove(value: string): void {

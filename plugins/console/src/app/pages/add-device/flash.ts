@@ -18,7 +18,8 @@ import { firstValueFrom } from 'rxjs';
 import { mdiAlertOutline, mdiCheckCircle, mdiUsb } from '@mdi/js';
 import { Api, ApiError } from '../../core/api';
 import { bytes, counted } from '../../core/format';
-import { Firmware, Page } from '../../core/models';
+import { readImages } from '../../core/images';
+import { Firmware } from '../../core/models';
 import { Copy } from '../../ui/copy';
 import { Icon } from '../../ui/icon';
 import { Problem } from '../../ui/notice';
@@ -221,8 +222,7 @@ export class Flash {
 
   private async readImages(chip: string | null): Promise<void> {
     try {
-      const { items } = await this.api.get<Page<Firmware>>('/firmware/list', { chip, limit: 200 });
-      this.images.set(items.sort((a, b) => b.id - a.id));
+      this.images.set(await readImages(this.api, chip));
     } catch {
       this.images.set([]); // a file does as well
     }

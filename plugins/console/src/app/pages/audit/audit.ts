@@ -58,8 +58,8 @@ export class AuditPage {
     { equal: (a, b) => JSON.stringify(a) === JSON.stringify(b) },
   );
   protected readonly filtered = computed(() => Object.values(this.filter()).some(Boolean));
-  protected readonly entries = new PagedList<AuditEntry>((cursor) =>
-    this.api.list<AuditEntry>('/audit', { ...this.filter(), limit: 50, cursor }),
+  protected readonly entries = new PagedList<AuditEntry>((cursor, limit) =>
+    this.api.list<AuditEntry>('/audit', { ...this.filter(), limit, cursor }),
   );
   protected readonly users = this.api.resource<Page<User>>(() => '/users?limit=200');
   protected readonly open = signal<number | null>(null);

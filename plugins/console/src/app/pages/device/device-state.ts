@@ -2,16 +2,8 @@ import { computed, effect, inject, Injectable, signal, untracked } from '@angula
 import { Api, ApiError } from '../../core/api';
 import { coalesce } from '../../core/coalesce';
 import { Feed } from '../../core/feed';
-import {
-  Device,
-  DeviceExplanation,
-  DeviceStatus,
-  FeedMessage,
-  Firmware,
-  Page,
-  StatusNews,
-  Update,
-} from '../../core/models';
+import { readImages } from '../../core/images';
+import { Device, DeviceExplanation, DeviceStatus, FeedMessage, Firmware, StatusNews, Update } from '../../core/models';
 import { isUnderWay } from '../../ui/states';
 
 /** What the page knows of its device, kept current by the live feed. Provided by the page. */
@@ -114,17 +106,12 @@ export class DeviceState {
   async readImages(): Promise<void> {
     const chip = this.chip();
     try {
-      const images: Firmware[] = [];
-      for (let cursor: string | null = null, page: Page<Firmware>; ; cursor = page.next) {
-        page = await this.api.list<Firmware>('/firmware/list', { chip, limit: 200, cursor });
-        images.push(...page.items);
-        if (!page.next || images.length >= 1000) break;
-      }
+      const images = await readImages(this.api, chip);
       if (chip !== this.chip()) return;
-      this.images.set(images.sort((a, b) => b.id - a.id));
+      this.images.set(images);
       this.imagesError.set(null);
     } catch (error) {
-      this.imagesError.set(ApiError.of(error));
+      if (chip === this.chip()) this.imagesError.set(ApiError.of(error));
     }
   }
 

@@ -33,8 +33,8 @@ export class DeviceUpdates {
   private readonly api = inject(Api);
   protected readonly session = inject(Session);
   readonly device = input.required<number>();
-  protected readonly list = new PagedList<Update>((cursor) =>
-    this.api.list<Update>(`/devices/${this.device()}/updates`, { cursor }),
+  protected readonly list = new PagedList<Update>((cursor, limit) =>
+    this.api.list<Update>(`/devices/${this.device()}/updates`, { limit, cursor }),
   );
 
   constructor() {

@@ -1,4 +1,4 @@
-import { ChangeDetectionStrategy, Component, computed, inject, signal, viewChild } from '@angular/core';
+import { ChangeDetectionStrategy, Component, computed, inject, resource, signal, viewChild } from '@angular/core';
 import { FormsModule } from '@angular/forms';
 import { MatButtonModule } from '@angular/material/button';
 import { MAT_DIALOG_DATA, MatDialogModule, MatDialogRef } from '@angular/material/dialog';
@@ -6,7 +6,9 @@ import { MatFormFieldModule } from '@angular/material/form-field';
 import { MatSelectModule } from '@angular/material/select';
 import { Api } from '../../core/api';
 import { counted } from '../../core/format';
-import { Facet, Facets, Firmware, Page, Tags } from '../../core/models';
+import { readImages } from '../../core/images';
+import { kept } from '../../core/kept';
+import { Facet, Facets, Tags } from '../../core/models';
 import { Loading, Problem } from '../../ui/notice';
 import { TagsField } from '../../ui/tags-field';
 import { TokenField } from '../../ui/token-field';
@@ -39,7 +41,7 @@ export type BulkWish = { set: Tags; remove: string[] } | { firmware_id: number }
             [suggestions]="names()"
             [check]="nameProblem"
           />
-        } @else if (images.hasValue()) {
+        } @else if (images.value(); as list) {
           <p>
             All at once, without stages or a policy. Devices of another chip, and those with an update under way, are
             left out and counted. For many devices a rollout is safer.
@@ -47,7 +49,7 @@ export type BulkWish = { set: Tags; remove: string[] } | { firmware_id: number }
           <mat-form-field>
             <mat-label>Firmware</mat-label>
             <mat-select required name="firmware" [ngModel]="firmware()" (ngModelChange)="firmware.set($event)">
-              @for (image of images.value()!.items; track image.id) {
+              @for (image of list; track image.id) {
                 <mat-option [value]="image.id" [disabled]="!image.release_key"
                   >{{ image.project }} {{ image.version }} for {{ image.chip
                   }}{{ image.release_key ? '' : ' (not signed)' }}</mat-option
@@ -55,8 +57,8 @@ export type BulkWish = { set: Tags; remove: string[] } | { firmware_id: number }
               }
             </mat-select>
           </mat-form-field>
-        } @else if (images.error()) {
-          <otad-problem [error]="images.error()" (retry)="images.reload()" />
+        } @else if (images.error(); as error) {
+          <otad-problem [error]="error" (retry)="images.reload()" />
         } @else {
           <otad-loading [lines]="2" />
         }
@@ -74,17 +76,21 @@ export class BulkDialog {
   protected readonly data = inject<{ action: 'tag' | 'update'; count: number }>(MAT_DIALOG_DATA);
   protected readonly title =
     (this.data.action === 'tag' ? 'Change tags of ' : 'Update ') + counted(this.data.count, 'device');
-  protected readonly images = inject(Api).resource<Page<Firmware>>(() =>
-    this.data.action === 'update' ? '/firmware/list?limit=200' : undefined,
+  private readonly api = inject(Api);
+  protected readonly images = kept(
+    resource({
+      params: () => this.data.action === 'update' || undefined,
+      loader: () => readImages(this.api),
+    }),
   );
   protected readonly set = signal<Tags>({});
   protected readonly remove = signal<string[]>([]);
-  private readonly facets = inject(Api).resource<Facets>(() =>
+  private readonly facets = this.api.resource<Facets>(() =>
     this.data.action === 'tag' ? '/devices/facets' : undefined,
   );
   protected readonly names = computed<Facet[]>(() => {
     const counts = new Map<string, number>();
-    for (const { value, count } of this.facets.hasValue() ? this.facets.value()!.tags : []) {
+    for (const { value, count } of this.facets.value()?.tags ?? []) {
       const name = value.slice(0, value.indexOf(':'));
       counts.set(name, (counts.get(name) ?? 0) + count);
     }

@@ -31,7 +31,6 @@ import { BulkBar, Selection } from './bulk-bar';
 import { filterOf, filterWords, queryOf } from './filter';
 import { FilterBar } from './filter-bar';
 
-const PAGE = 50;
 const COUNT_AGAIN = 15_000; // ms
 const WATCHED = 400; // rows followed live: their topics, not the whole fleet's
 
@@ -92,8 +91,8 @@ export class DevicesPage {
   protected readonly filtered = computed(() => Object.keys(this.filter()).length > 0);
   protected readonly words = computed(() => filterWords(this.filter()));
 
-  protected readonly devices = new PagedList<Device>((cursor) =>
-    this.api.list<Device>('/devices', { ...(this.filter() as Query), limit: PAGE, cursor }),
+  protected readonly devices = new PagedList<Device>((cursor, limit) =>
+    this.api.list<Device>('/devices', { ...(this.filter() as Query), limit, cursor }),
   );
   /** How many match; null until it is known. */
   protected readonly total = signal<number | null>(null);

@@ -119,7 +119,7 @@ export class FilterBar {
 
   /** What the fleet has, and what is filtered by, be there none of it. */
   private options(kind: keyof Facets, chosen?: string): Facet[] {
-    const list = this.facets.hasValue() ? this.facets.value()![kind] : [];
+    const list = this.facets.value()?.[kind] ?? [];
     return !chosen || list.some(({ value }) => value === chosen) ? list : [{ value: chosen, count: 0 }, ...list];
   }
 }

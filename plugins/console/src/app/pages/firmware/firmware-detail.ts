@@ -62,27 +62,28 @@ export class FirmwareDetailPage {
   private readonly settings = this.api.resource<{ keys: { release: { id: string }[] } }>(() =>
     this.operator() ? '/admin/settings' : undefined,
   );
-  private readonly newest = this.api.resource<Page<Rollout>>(() =>
+  protected readonly newest = this.api.resource<Page<Rollout>>(() =>
     this.operator() ? `/rollouts?limit=${LOOKED_AT}` : undefined,
   );
   protected readonly rollouts = computed(() => {
     const id = Number(this.id());
-    return this.newest.hasValue() ? this.newest.value()!.items.filter(({ firmware }) => firmware.id === id) : [];
+    return (this.newest.value()?.items ?? []).filter(({ firmware }) => firmware.id === id);
   });
-  protected readonly olderRollouts = computed(() => this.newest.hasValue() && this.newest.value()!.next !== null);
+  protected readonly olderRollouts = computed(() => !!this.newest.value()?.next);
   /** Whether the server trusts the key that signed the image; null: not known. */
   protected readonly trusted = computed(() => {
-    const key = this.image.hasValue() && this.image.value()!.release_key;
-    if (!key || !this.settings.hasValue()) return null;
-    return this.settings.value()!.keys.release.some(({ id }) => id === key);
+    const key = this.image.value()?.release_key;
+    const settings = this.settings.value();
+    if (!key || !settings) return null;
+    return settings.keys.release.some(({ id }) => id === key);
   });
   /** Some tools write none: zeros. */
-  protected readonly hasElf = computed(() => this.image.hasValue() && /[^0]/.test(this.image.value()!.elf_sha256));
+  protected readonly hasElf = computed(() => /[^0]/.test(this.image.value()?.elf_sha256 ?? ''));
 
   protected readonly title = computed(() => {
-    if (!this.image.hasValue()) return 'Firmware';
-    const { project, version } = this.image.value()!;
-    return project ? `${project} ${version}` : version;
+    const image = this.image.value();
+    if (!image) return 'Firmware';
+    return image.project ? `${image.project} ${image.version}` : image.version;
   });
   protected readonly busy = signal(false);
   protected readonly refused = signal<ApiError | null>(null);
@@ -90,13 +91,9 @@ export class FirmwareDetailPage {
   constructor() {
     const title = inject(PageTitle);
     effect(() => {
-      if (this.image.hasValue()) title.set(this.title());
+      if (this.image.value()) title.set(this.title());
     });
-    const reread = coalesce(() => {
-      this.image.reload();
-      this.running.reload();
-      this.newest.reload();
-    }, 1000);
+    const reread = coalesce(() => this.reread(), 1000);
     inject(Feed).watch(
       () => (this.operator() ? ['fleet', 'rollouts'] : ['fleet']),
       ({ event, data }) => {
@@ -108,9 +105,16 @@ export class FirmwareDetailPage {
     );
   }
 
+  protected reread(): void {
+    this.image.reload();
+    this.running.reload();
+    this.newest.reload();
+  }
+
   private patch(rollout: Rollout): void {
-    if (!this.newest.hasValue()) return;
-    const { items, next } = this.newest.value()!;
+    const newest = this.newest.value();
+    if (!newest) return;
+    const { items, next } = newest;
     const known = items.some(({ id }) => id === rollout.id);
     this.newest.set({
       items: known ? items.map((one) => (one.id === rollout.id ? rollout : one)) : [rollout, ...items],

@@ -54,15 +54,16 @@ export class FirmwarePage {
   protected readonly chips = CHIP_NAMES;
   protected readonly size = bytes;
   protected readonly counted = counted;
-  protected readonly list = new PagedList<Firmware>((cursor) =>
-    this.api.list('/firmware/list', { chip: this.chip(), cursor }),
+  protected readonly list = new PagedList<Firmware>((cursor, limit) =>
+    this.api.list('/firmware/list', { chip: this.chip(), limit, cursor }),
   );
   private readonly summary = this.api.resource<FleetSummary>(() => '/fleet/summary');
   /** How many devices run an image, by its id; null: not known. */
   protected readonly runs = computed(() => {
-    if (!this.summary.hasValue()) return null;
+    const summary = this.summary.value();
+    if (!summary) return null;
     const counts = new Map<number, number>();
-    for (const { firmware_id: id, devices } of this.summary.value()!.versions) {
+    for (const { firmware_id: id, devices } of summary.versions) {
       if (id !== null) counts.set(id, (counts.get(id) ?? 0) + devices);
     }
     return counts;

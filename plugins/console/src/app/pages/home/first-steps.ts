@@ -96,9 +96,8 @@ export class FirstSteps {
     },
   ]);
   protected readonly next = computed(() => this.steps().find(({ done }) => !done));
-  protected readonly shown = computed(
-    () =>
-      this.images.hasValue() &&
-      (this.devices() === 0 || !this.images.value()!.items.length || (this.devices() < 3 && !this.updated())),
-  );
+  protected readonly shown = computed(() => {
+    const images = this.images.value();
+    return !!images && (this.devices() === 0 || !images.items.length || (this.devices() < 3 && !this.updated()));
+  });
 }

@@ -11,6 +11,7 @@ import {
 } from '@angular/core';
 import { MatButtonModule } from '@angular/material/button';
 import { MAT_DIALOG_DATA, MatDialogModule, MatDialogRef } from '@angular/material/dialog';
+import { kept } from '../../core/kept';
 import { Problem } from '../../ui/notice';
 import { Time } from '../../ui/time';
 import { PolicyDocument } from './document';
@@ -36,7 +37,7 @@ export class ConflictDialog {
   protected readonly merging = signal(false);
   private readonly ref = inject(MatDialogRef);
   private readonly title = viewChild.required<ElementRef<HTMLElement>>('title');
-  private readonly setup = resource({ loader: () => import('./editor/setup') });
+  private readonly setup = kept(resource({ loader: () => import('./editor/setup') }));
   protected readonly failed = this.setup.error;
   protected readonly merged = computed(() =>
     this.setup.hasValue() ? this.setup.value().merge(this.base, this.mine, this.theirs.source) : null,

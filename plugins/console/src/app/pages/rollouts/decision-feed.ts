@@ -117,8 +117,8 @@ export class DecisionFeed {
 
   readonly rollout = input.required<number>();
 
-  protected readonly list = new PagedList<Decision>((cursor) =>
-    this.api.list(`/rollouts/${this.rollout()}/decisions`, { cursor }),
+  protected readonly list = new PagedList<Decision>((cursor, limit) =>
+    this.api.list(`/rollouts/${this.rollout()}/decisions`, { cursor, limit }),
   );
 
   private came: Decision[] = [];
@@ -132,7 +132,7 @@ export class DecisionFeed {
       const news = this.came;
       this.came = [];
       if (news.length > MANY || this.list.items().length + news.length > MOST) {
-        this.list.reload();
+        this.list.shorten();
         return;
       }
       const known = new Set(this.list.items().map(({ id }) => id));

@@ -1,4 +1,15 @@
-import { ChangeDetectionStrategy, Component, computed, effect, inject, input, signal, untracked } from '@angular/core';
+import {
+  ChangeDetectionStrategy,
+  Component,
+  computed,
+  effect,
+  inject,
+  input,
+  resource,
+  signal,
+  untracked,
+  viewChild,
+} from '@angular/core';
 import { FormsModule } from '@angular/forms';
 import { MatButtonModule } from '@angular/material/button';
 import { MatFormFieldModule } from '@angular/material/form-field';
@@ -9,6 +20,8 @@ import { Router, RouterLink } from '@angular/router';
 import { mdiPackageVariantClosed } from '@mdi/js';
 import { Api, ApiError } from '../../core/api';
 import { percent, zone } from '../../core/format';
+import { readImages } from '../../core/images';
+import { kept } from '../../core/kept';
 import { Firmware, Page, Policy, PolicyRow, Rollout, Stage, Target } from '../../core/models';
 import { Empty, Loading, Problem } from '../../ui/notice';
 import { PageHeader } from '../../ui/page-header';
@@ -57,7 +70,20 @@ export class NewRolloutPage {
 
   protected readonly icon = mdiPackageVariantClosed;
   protected readonly zone = zone();
-  protected readonly images = this.api.resource<Page<Firmware>>(() => '/firmware/list?limit=200');
+  protected readonly images = kept(
+    resource({
+      params: () => ({ given: Number(this.firmware_id()) || null }),
+      loader: async ({ params: { given } }) => {
+        const images = await readImages(this.api);
+        if (given === null || images.some(({ id }) => id === given)) return images;
+        const older = await this.api.get<Firmware>(`/firmware/${given}`).catch((error: ApiError) => {
+          if (error.status === 404) return null; // it was deleted: another has to be chosen
+          throw error;
+        });
+        return older ? [...images, older] : images;
+      },
+    }),
+  );
   protected readonly policies = this.api.resource<Page<PolicyRow>>(() => '/policies?source=false&limit=200');
   private readonly chosen = this.api.resource<Policy>(() =>
     this.policyName() ? `/policies/${encodeURIComponent(this.policyName()!)}` : undefined,
@@ -67,19 +93,15 @@ export class NewRolloutPage {
   protected readonly policyName = signal<string | null>(null);
   private readonly ownName = signal<string | null>(null); // as typed; null: as suggested
   protected readonly target = signal<Target>({});
-  protected readonly targetSound = signal(true);
+  private readonly editor = viewChild(TargetEditor);
   protected readonly paramsText = signal('');
   protected readonly priority = signal<number | null>(null);
   protected readonly later = signal(false);
   protected readonly startText = signal(''); // local
   private readonly opened = new Date().toISOString();
 
-  protected readonly image = computed(
-    () => this.images.hasValue() && this.images.value()!.items.find(({ id }) => id === this.firmwareId()),
-  );
-  protected readonly plan = computed(
-    () => this.policies.hasValue() && this.policies.value()!.items.find(({ name }) => name === this.policyName()),
-  );
+  protected readonly image = computed(() => this.images.value()?.find(({ id }) => id === this.firmwareId()));
+  protected readonly plan = computed(() => this.policies.value()?.items.find(({ name }) => name === this.policyName()));
   protected readonly about = computed(() => {
     const policy = this.plan();
     if (!policy) return null;
@@ -91,7 +113,7 @@ export class NewRolloutPage {
     };
   });
   /** Parameters that the policy knows. */
-  protected readonly known = computed(() => (this.chosen.hasValue() ? paramsRead(this.chosen.value()!.source) : []));
+  protected readonly known = computed(() => paramsRead(this.chosen.value()?.source ?? ''));
   protected readonly name = computed(() => {
     const image = this.image();
     return this.ownName() ?? (image ? `${image.project} ${image.version}`.trim() : '');
@@ -112,7 +134,7 @@ export class NewRolloutPage {
     const image = this.image();
     const policy = this.plan();
     const read = this.params();
-    if (!image || !policy || 'problem' in read || !this.targetSound()) return null;
+    if (!image || !policy || 'problem' in read || !this.editor()?.sound()) return null;
     return {
       policy: policy.name,
       firmware_id: image.id,
@@ -121,7 +143,16 @@ export class NewRolloutPage {
       start: this.startsAt() ?? this.opened,
     };
   });
-  protected readonly ready = computed(() => !!this.planned() && !!this.name().trim() && this.startsAt() !== undefined);
+  /** What keeps it from being started, in words; the target tells by itself. */
+  protected readonly missing = computed(() => {
+    const image = this.image();
+    if (!image) return 'Choose the firmware.';
+    if (!image.release_key) return 'No device would install this firmware: it is not signed.';
+    if (!this.plan()) return 'Choose a policy.';
+    if (!this.name().trim()) return 'Give the rollout a name.';
+    if (this.startsAt() === undefined) return 'Say when it starts.';
+    return 'problem' in this.params() ? 'The parameters cannot be read.' : null;
+  });
 
   protected readonly busy = signal(false);
   protected readonly error = signal<ApiError | null>(null);
@@ -132,11 +163,11 @@ export class NewRolloutPage {
 
   constructor() {
     effect(() => {
-      const items = this.images.hasValue() ? this.images.value()!.items : [];
-      const given = Number(this.firmware_id()) || null;
-      const chip = this.chip();
-      const newest = items.find((image) => image.release_key && chip === image.chip)?.id ?? null;
-      untracked(() => this.firmwareId() === null && this.firmwareId.set(given ?? newest));
+      const images = this.images.value() ?? [];
+      const [given, chip] = [Number(this.firmware_id()), this.chip()];
+      const first =
+        images.find(({ id }) => id === given) ?? images.find((image) => image.release_key && chip === image.chip);
+      untracked(() => this.firmwareId() === null && first && this.firmwareId.set(first.id));
     });
     effect(() => {
       const { ids } = readIds(this.device_ids() ?? '');
@@ -150,7 +181,7 @@ export class NewRolloutPage {
       );
     });
     effect(() => {
-      const items = this.policies.hasValue() ? this.policies.value()!.items : [];
+      const items = this.policies.value()?.items ?? [];
       const usable = items.filter(({ declaration }) => declaration).map(({ name }) => name);
       const given = [this.policy(), 'canary'].find((name) => name && usable.includes(name)) ?? usable[0];
       untracked(() => this.policyName() === null && given && this.policyName.set(given));
@@ -174,8 +205,9 @@ export class NewRolloutPage {
   }
 
   protected async create(): Promise<void> {
+    if (this.missing() || !this.editor()!.take()) return;
     const planned = this.planned();
-    if (!planned || !this.ready()) return;
+    if (!planned) return;
     this.busy.set(true);
     this.error.set(null);
     const { start: _, ...what } = planned;

@@ -82,7 +82,7 @@ export class RolloutPage {
   protected readonly number = count;
   protected readonly counted = counted;
   protected readonly rollout = this.api.resource<RolloutDetail>(() => `/rollouts/${this.id()}`);
-  protected readonly it = computed(() => (this.rollout.hasValue() ? this.rollout.value()! : null));
+  protected readonly it = computed(() => this.rollout.value() ?? null);
   protected readonly explanation = computed(() => explainedRollout(this.it()?.explanation ?? ''));
   protected readonly steering = computed(() => {
     const rollout = this.it();

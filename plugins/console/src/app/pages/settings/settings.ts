@@ -90,7 +90,7 @@ export class SettingsPage {
   protected readonly find = signal('');
   protected readonly config = computed(() => {
     const text = this.find().trim().toLowerCase();
-    return (this.settings.hasValue() ? this.settings.value()!.config : []).filter(({ key, help }) =>
+    return (this.settings.value()?.config ?? []).filter(({ key, help }) =>
       `${key} ${help}`.toLowerCase().includes(text),
     );
   });

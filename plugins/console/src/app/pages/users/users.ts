@@ -68,8 +68,8 @@ export class UsersPage {
   protected readonly session = inject(Session);
 
   protected readonly q = signal('');
-  protected readonly users = new PagedList<User>((cursor) =>
-    this.api.list<User>('/users', { q: this.q().trim(), limit: 50, cursor }),
+  protected readonly users = new PagedList<User>((cursor, limit) =>
+    this.api.list<User>('/users', { q: this.q().trim(), limit, cursor }),
   );
   protected readonly icons = { mdiAccountMultipleOutline, mdiDotsVertical, mdiShieldAccountOutline };
   protected readonly count = count;

@@ -15,6 +15,7 @@ import {
 } from '@angular/core';
 import { MatButtonModule } from '@angular/material/button';
 import { counted } from '../../../core/format';
+import { kept } from '../../../core/kept';
 import { Loading, Problem } from '../../../ui/notice';
 
 /** What changed from one text to another, line by line, in one column; `takeBack` lets changes be taken back one by one. */
@@ -42,7 +43,7 @@ import { Loading, Problem } from '../../../ui/notice';
 export class DiffView {
   private readonly nonce = inject(CSP_NONCE, { optional: true });
   private readonly frame = viewChild.required<ElementRef<HTMLElement>>('frame');
-  protected readonly setup = resource({ loader: () => import('./setup') });
+  protected readonly setup = kept(resource({ loader: () => import('./setup') }));
 
   readonly before = input.required<string>();
   readonly after = model.required<string>();

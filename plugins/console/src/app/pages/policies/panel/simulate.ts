@@ -5,6 +5,7 @@ import { MatFormFieldModule } from '@angular/material/form-field';
 import { MatSelectModule } from '@angular/material/select';
 import { Api, ApiError, whileHere } from '../../../core/api';
 import { CHIP_NAMES } from '../../../core/chips';
+import { readImages } from '../../../core/images';
 import { Firmware, Simulation, Tags } from '../../../core/models';
 import { ASSUMED, Assumptions, assumptionsOf } from '../../../simulation/assumptions';
 import { SimulationResult } from '../../../simulation/result';
@@ -50,8 +51,8 @@ export class Simulate {
   protected readonly stale = computed(() => this.result()?.source !== this.policy.shown());
 
   constructor() {
-    this.api.list<Firmware>('/firmware/list', { limit: 200 }).then(
-      ({ items }) => this.firmware.set(items),
+    readImages(this.api).then(
+      (images) => this.firmware.set(images),
       () => {}, // a simulation does without
     );
   }
