@@ -101,4 +101,6 @@ bool feed_unsubscribe(struct feed_client *client, const char *name, size_t len)
     __attribute__((warn_unused_result));
 /* {"event":"error"} about a topic (NULL: about the message). */
 void feed_complain(struct feed_client *client, const char *topic, size_t len, const char *detail);
+/* {"event":"done"}: what the message with that id asked for is in force. */
+void feed_done(struct feed_client *client, int64_t id);
 void feed_answered(struct feed_client *client); /* perhaps within on_text */

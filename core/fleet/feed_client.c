@@ -360,6 +360,13 @@ void feed_complain(struct feed_client *client, const char *topic, size_t len, co
     buffer_free(&out);
 }
 
+void feed_done(struct feed_client *client, int64_t id)
+{
+    char text[64];
+    int len = snprintf(text, sizeof(text), "{\"event\":\"done\",\"data\":{\"id\":%lld}}", (long long)id);
+    websocket_say(client->socket, text, (size_t)len);
+}
+
 void feed_answered(struct feed_client *client)
 {
     client->asking = NULL;

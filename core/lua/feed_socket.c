@@ -84,6 +84,8 @@ static int take_answer(lua_State *L, int status, lua_KContext context)
     each_name(L, message->client, "subscribe", feed_subscribe,
               "there is no such topic, or the connection has as many as it may have");
     complain(L, message->client);
+    if (lua_getfield(L, 2, "id") != LUA_TNIL)
+        feed_done(message->client, luaL_checkinteger(L, 3));
     return 0;
 }
 

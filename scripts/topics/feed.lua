@@ -1,5 +1,6 @@
--- What a client of the live feed says: {"subscribe": [topics], "unsubscribe": [topics]}. account: id, operator. Returns
--- the topics to add and to drop, and what is wrong: a list of {topic, detail}. A topic that is refused refuses no other.
+-- What a client of the live feed says: {"subscribe": [topics], "unsubscribe": [topics], "id": integer}. account: id,
+-- operator. Returns the topics to add and to drop, what is wrong: a list of {topic, detail}, and the id. A topic that is
+-- refused refuses no other.
 
 local MOST, LONGEST = 500, 100 -- topics of a message; bytes of a name
 
@@ -10,7 +11,7 @@ local function names(list, problems)
   local found = {}
   if list == nil then return found end
   if not json.is_array(list) then
-    problems[1] = { detail = "`subscribe` and `unsubscribe` are lists of topics" }
+    problems[#problems + 1] = { detail = "`subscribe` and `unsubscribe` are lists of topics" }
     return found
   end
   for i, name in ipairs(list) do
@@ -69,11 +70,14 @@ return function(account, text)
     return { problems = { { detail = mistake and "not JSON: " .. mistake or "a message is a JSON object" } } }
   end
   for field in pairs(message) do
-    if field ~= "subscribe" and field ~= "unsubscribe" then
-      problems[#problems + 1] = { detail = "unknown field: a message has `subscribe` and `unsubscribe`" }
+    if field ~= "subscribe" and field ~= "unsubscribe" and field ~= "id" then
+      problems[#problems + 1] = { detail = "unknown field: a message has `subscribe`, `unsubscribe` and `id`" }
       break
     end
   end
+  local id = math.type(message.id) == "integer" and message.id or nil
+  if message.id ~= nil and not id then problems[#problems + 1] = { detail = "`id` is an integer" } end
   local drop = names(message.unsubscribe, problems)
-  return { unsubscribe = drop, subscribe = check(account, names(message.subscribe, problems), problems), problems = problems }
+  local add = check(account, names(message.subscribe, problems), problems)
+  return { unsubscribe = drop, subscribe = add, problems = problems, id = id }
 end

@@ -56,10 +56,13 @@ class Feed:
         self.ws.send(message if isinstance(message, str) else json.dumps(message))
 
     def settle(self):
-        """All that was said before has been done: what nobody can subscribe to is answered."""
-        mark = f"no-such-{secrets.token_hex(4)}"
-        self.say({"subscribe": [mark]})
-        self.get(lambda m: m["event"] == "error" and m["data"]["topic"] == mark)
+        """All that was said before has been done."""
+        self.ask(secrets.randbelow(2**53))
+
+    def ask(self, id, **message):
+        """Says it, and waits until it is in force."""
+        self.say({**message, "id": id})
+        self.get(lambda m: m == {"event": "done", "data": {"id": id}})
 
     def subscribe(self, *topics):
         self.say({"subscribe": list(topics)})
@@ -84,9 +87,12 @@ class Feed:
         return self.get(lambda m: m["event"] == "error" and m["data"]["topic"] == topic)["data"]["detail"]
 
     def quiet(self):
-        """Nothing came up to now, but perhaps errors."""
-        self.settle()
-        return [m for m in list(self.messages.queue) if m["event"] != "error"]
+        """What came up to now, but for errors."""
+        self.say({"id": -1})
+        came = []
+        while (message := self.get())["event"] != "done":
+            came.append(message)
+        return [m for m in came if m["event"] != "error"]
 
     def close_code(self, timeout=WAIT):
         return self.closed.get(timeout=timeout)
@@ -321,8 +327,8 @@ def test_two_hundred_topics(otad, operator, feed):
     one = feed()
     one.say({"subscribe": [f"device:{i}" for i in ids]})
     assert "as many" in one.error(f"device:{ids[-1]}")
-    one.say({"unsubscribe": [f"device:{ids[0]}"], "subscribe": [f"device:{ids[-1]}"]})
-    assert one.quiet() == [] and one.messages.empty()
+    one.say({"unsubscribe": [f"device:{ids[0]}"], "subscribe": [f"device:{ids[-1]}"], "id": 1})
+    assert one.get()["event"] == "done"
 
 
 @pytest.mark.parametrize("text", ["", "no", "[]", "1", "null", '{"subscribe": "devices"}', '{"subscribe": {"a": 1}}',
@@ -333,6 +339,32 @@ def test_messages_that_are_none(feed, text):
     one.say(text)
     assert one.error()
     one.settle()
+
+
+def test_a_message_with_an_id_is_answered_when_it_is_in_force(feed, device, make_device):
+    other, one, witness = make_device(), feed(), feed(subscribe=[f"device:{device.id}"])
+    assert device.connect() == 0
+    for i in range(1, 6):  # what happens after the answer is heard, or no more
+        one.ask(i, unsubscribe=[f"device:{other.id}"], subscribe=[f"device:{device.id}"])
+        device.status(heap=i)
+        assert one.event("status")["telemetry"] == {"heap": i}
+        one.ask(i, unsubscribe=[f"device:{device.id}"], subscribe=[f"device:{other.id}"])
+        device.status(heap=100 + i)
+        assert witness.event("status", condition=lambda d: d["telemetry"] == {"heap": 100 + i})
+        assert one.quiet() == []
+    for wrong in (["no-such"], "devices"):
+        one.say({"subscribe": wrong, "id": 7})
+        assert [one.get()["event"] for _ in range(2)] == ["error", "done"]
+    for id in (-2**63, 0, 2**63 - 1):
+        one.ask(id)
+
+
+@pytest.mark.parametrize("id", [1.5, 1.0, "1", None, True, [], {}, 2**63])
+def test_ids_that_are_none(feed, id):
+    one = feed()
+    one.say({"id": id, "subscribe": ["devices"]})
+    assert one.error() == "`id` is an integer"
+    assert one.quiet() == []  # nor `done`
 
 
 FRAMES = [  # bytes a client sends, and the code it is closed with

@@ -11,6 +11,7 @@ import pytest
 from accounts import Account
 from answers import client_from, problem
 from devices import Device, wait_for
+from test_feed import Feed
 from test_firmware import stored
 
 JSON = {"content-type": "application/json"}
@@ -287,6 +288,23 @@ def test_without_postgresql(own):
              timeout=5)
     assert {httpx.get(f"{own.url}/readyz").status_code for _ in range(16)} == {200}
     assert account.client.post("/devices/register", json={"device_code": code()}).status_code == 201
+
+
+def test_the_feed_without_postgresql(own):
+    account = Account(own)
+    topic = f"device:{Device(own, account).id}"
+    feed = Feed(own.url, token=account.token)
+    own.service("postgresql", "stop")
+    try:
+        feed.say({"subscribe": [topic], "id": 1})
+        assert "try again" in feed.error()
+        feed.say({"id": 2})  # the server is there, whatever is not
+        assert feed.get() == {"event": "done", "data": {"id": 2}}
+    finally:
+        own.service("postgresql", "start")
+    wait_for(lambda: httpx.get(f"{own.url}/readyz").status_code == 200)
+    feed.ask(3, subscribe=[topic])
+    feed.close()
 
 
 def test_without_redis(own):

@@ -33,6 +33,11 @@ static void on_text(void *arg, struct feed_client *client, const char *text, siz
         *asking = &gone;
         return;
     }
+    if (len == 1 && *text == '?') {
+        feed_done(client, INT64_MIN);
+        feed_answered(client);
+        return;
+    }
     bool drop = len > 0 && *text == '-';
     if (!(drop ? feed_unsubscribe(client, text + 1, len - 1) : feed_subscribe(client, text, len)))
         feed_complain(client, text, len, "no");
@@ -172,6 +177,21 @@ static void test_events_reach_those_who_listen(void **state)
     close(other);
 }
 
+static void test_done_comes_before_what_happens_then(void **state)
+{
+    static const char done[] = "{\"event\":\"done\",\"data\":{\"id\":-9223372036854775808}}";
+    int one = dial("/");
+    skip_handshake(one);
+    say(one, "device:42");
+    say(one, "?");
+    publish(1);
+    size_t len = take(one, text, sizeof(text));
+    assert_int_equal(count(text, len, done), 1);
+    assert_int_equal(count(text, len, "{\"n\":1}"), 1);
+    assert_true(strstr(text, done) < strstr(text, "{\"n\":1}"));
+    close(one);
+}
+
 static void test_the_oldest_are_lost_and_told(void **state)
 {
     int one = dial("/"), other = dial("/");
@@ -300,6 +320,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_events_reach_those_who_listen, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_done_comes_before_what_happens_then, setup, teardown),
         cmocka_unit_test_setup_teardown(test_the_oldest_are_lost_and_told, setup, teardown),
         cmocka_unit_test_setup_teardown(test_memory_is_bounded_over_all_topics, setup, teardown),
         cmocka_unit_test_setup_teardown(test_devices_of_an_owner, setup, teardown),

@@ -2,7 +2,8 @@ import { DestroyRef, inject } from '@angular/core';
 
 /**
  * Runs `task` soon after the first of many calls, no more often than each `ms` milliseconds, and not before its last run
- * has ended: for reading anew what events say has changed. In an injection context; stops with it.
+ * has ended: for reading anew what events say has changed. False from it is a further call. In an injection context; stops
+ * with it.
  */
 export function coalesce(task: () => unknown, ms: number): () => void {
   let timer: ReturnType<typeof setTimeout> | undefined;
@@ -19,7 +20,7 @@ export function coalesce(task: () => unknown, ms: number): () => void {
     last = Date.now();
     running = true;
     try {
-      await task();
+      if ((await task()) === false) asked = true;
     } finally {
       running = false;
       if (asked) ask();

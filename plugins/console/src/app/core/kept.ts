@@ -1,4 +1,4 @@
-import { effect, linkedSignal, ResourceRef, Signal } from '@angular/core';
+import { effect, linkedSignal, ResourceRef, Signal, untracked } from '@angular/core';
 
 /** What was read last. A later read that fails leaves it, with the error beside it; another thing to read drops it. */
 export interface Kept<T> {
@@ -6,7 +6,8 @@ export interface Kept<T> {
   readonly value: Signal<T | undefined>;
   /** Of the newest read. */
   readonly error: Signal<Error | undefined>;
-  reload(): void;
+  /** False: it is being read for the first time, which is not begun anew, and is to be asked for again. */
+  reload(): boolean;
   set(value: T): void;
 }
 
@@ -26,7 +27,11 @@ export function kept<T>(from: ResourceRef<T | undefined>): Kept<T> {
   return {
     value: value.asReadonly(),
     error: from.error,
-    reload: () => void from.reload(),
+    reload: () => {
+      const first = untracked(from.status) === 'loading';
+      from.reload();
+      return !first;
+    },
     set: (next) => from.set(next),
   };
 }

@@ -83,4 +83,19 @@ describe('PagedList', () => {
     await list.reload();
     expect(list.items().length).toBe(50);
   });
+
+  it('keeps what came while an older answer was under way', async () => {
+    let answer = (_: { items: { id: number; state: string }[]; next: null }) => {};
+    const list = new PagedList<{ id: number; state: string }>(() => new Promise((come) => (answer = come)));
+    const rows = (state: string) => [0, 1, 2].map((id) => ({ id, state }));
+    const read = list.reload();
+    list.patch((row) => (row.id === 1 ? { ...row, state: 'new' } : row));
+    answer({ items: rows('old'), next: null });
+    await read;
+    expect(list.items().map(({ state }) => state)).toEqual(['old', 'new', 'old']);
+    const again = list.reload();
+    answer({ items: rows('newest'), next: null });
+    await again;
+    expect(list.items().map(({ state }) => state)).toEqual(['newest', 'newest', 'newest']);
+  });
 });

@@ -9,6 +9,7 @@ const LARGEST = 200; // rows that the API answers with at once
 export class PagedList<T> {
   private turn = 0; // of the newest reload: what older ones bring is dropped
   private wanted = 0; // rows that were asked for
+  private changes: ((row: T) => T)[] = []; // made while a page is read, which may be older than they are
   private readonly rows = signal<T[]>([]);
   private readonly cursor = signal<string | null>(null);
   private readonly problem = signal<ApiError | null>(null);
@@ -21,6 +22,8 @@ export class PagedList<T> {
   readonly hasMore = computed(() => this.cursor() !== null);
   /** Nothing has come yet. */
   readonly fresh = computed(() => !this.began());
+  /** No more than one page is there. */
+  readonly first = computed(() => this.rows().length <= PAGE);
   readonly empty = computed(() => this.began() && !this.problem() && this.rows().length === 0);
 
   constructor(private readonly load: (cursor: string | null, limit: number) => Promise<Page<T>>) {}
@@ -59,6 +62,7 @@ export class PagedList<T> {
 
   /** Changes rows in place: `change` returns the new row, or the same one. */
   patch(change: (row: T) => T): void {
+    if (this.busy()) this.changes.push(change);
     this.rows.update((rows) => {
       const next = rows.map(change);
       return next.some((row, i) => row !== rows[i]) ? next : rows;
@@ -89,13 +93,14 @@ export class PagedList<T> {
     try {
       const { rows, cursor } = await read();
       if (turn !== this.turn) return;
-      this.rows.set(rows);
+      this.rows.set(this.changes.reduce((changed, change) => changed.map(change), rows));
       this.cursor.set(cursor);
       this.problem.set(null);
     } catch (error) {
       if (turn === this.turn) this.problem.set(ApiError.of(error));
     } finally {
       if (turn === this.turn) {
+        this.changes = [];
         this.busy.set(false);
         this.began.set(true);
       }

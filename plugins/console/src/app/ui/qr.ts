@@ -39,8 +39,9 @@ export class Qr {
   private readonly library = kept(resource({ loader: () => import('qrcode-generator') }));
 
   protected readonly code = computed(() => {
-    if (!this.library.hasValue()) return null;
-    const qr = this.library.value().default(0, 'M');
+    const make = this.library.value()?.default;
+    if (!make) return null;
+    const qr = make(0, 'M');
     qr.addData(this.text());
     qr.make();
     const n = qr.getModuleCount();

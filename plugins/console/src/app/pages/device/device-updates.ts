@@ -49,7 +49,8 @@ export class DeviceUpdates {
         const update = data as Update;
         if (this.list.items().some(({ id }) => id === update.id))
           this.list.patch((row) => (row.id === update.id ? update : row));
-        else if (!this.list.fresh() && update.id > (this.list.items()[0]?.id ?? 0)) this.list.prepend(update);
+        else if (this.list.loading()) this.list.reload();
+        else if (update.id > (this.list.items()[0]?.id ?? 0)) this.list.prepend(update);
       },
       () => this.list.reload(),
     );

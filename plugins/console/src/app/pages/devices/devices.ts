@@ -32,7 +32,7 @@ import { filterOf, filterWords, queryOf } from './filter';
 import { FilterBar } from './filter-bar';
 
 const COUNT_AGAIN = 15_000; // ms
-const WATCHED = 400; // rows followed live: their topics, not the whole fleet's
+const WATCHED = 150; // rows followed live: their topics, not the whole fleet's; a connection may have 200 topics
 
 /** All devices that the account sees: filtered and paged by the server, followed live, changed in bulk. */
 @Component({
@@ -113,6 +113,7 @@ export class DevicesPage {
     () => !this.allMatching() && this.pageChosen() && this.devices.hasMore() && this.chosen().size > 0,
   );
 
+  protected readonly watched = WATCHED;
   protected readonly count = count;
   protected readonly icons = { mdiChip, mdiPlus };
   protected readonly isUnderWay = isUnderWay;
@@ -135,7 +136,7 @@ export class DevicesPage {
           .slice(0, WATCHED)
           .map(({ id }) => `device:${id}`),
       (message) => this.take(message),
-      () => this.again(),
+      () => !this.devices.loading() && this.devices.reload(),
     );
     repeat(() => this.countAll(), COUNT_AGAIN);
   }

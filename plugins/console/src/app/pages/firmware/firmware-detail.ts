@@ -105,10 +105,8 @@ export class FirmwareDetailPage {
     );
   }
 
-  protected reread(): void {
-    this.image.reload();
-    this.running.reload();
-    this.newest.reload();
+  protected reread(): boolean {
+    return [this.image, this.running, this.newest].map((one) => one.reload()).every(Boolean);
   }
 
   private patch(rollout: Rollout): void {

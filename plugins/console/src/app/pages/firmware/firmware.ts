@@ -82,7 +82,7 @@ export class FirmwarePage {
     });
     const reread = coalesce(() => {
       this.list.reload();
-      this.summary.reload();
+      return this.summary.reload();
     }, 1000);
     inject(Feed).watch(
       () => ['fleet'],

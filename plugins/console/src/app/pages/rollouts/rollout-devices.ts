@@ -100,7 +100,7 @@ export class RolloutDevices {
         const update = news(row);
         return update ? { ...ofUpdate({ ...update, device_code: null, name: row.name }), name: row.name } : row;
       });
-      if (known < this.changed.size || this.shown()) reread();
+      if ((known < this.changed.size || this.shown()) && this.list.first()) reread();
       this.changed.clear();
     }, 250);
     inject(Feed).watch(

@@ -115,7 +115,7 @@ export class RolloutPage {
       const rollout = this.it();
       if (rollout) title.set(`${rollout.name}: ${lookOf(rollout.state).text.toLowerCase()}`);
     });
-    // The explanation is not in events: it is read again, less often than they come.
+    // The explanation is not in events, which a first answer may be older than: it is read again, less often than they come.
     const reread = coalesce(() => this.rollout.reload(), 2000);
     inject(Feed).watch(
       () => [`rollout:${this.id()}`],

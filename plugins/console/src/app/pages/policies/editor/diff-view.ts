@@ -52,9 +52,7 @@ export class DiffView {
 
   protected readonly whole = signal(false);
   protected readonly same = computed(() => this.before() === this.after());
-  private readonly lines = computed(() =>
-    this.setup.hasValue() ? this.setup.value().changedLines(this.before(), this.after()) : null,
-  );
+  private readonly lines = computed(() => this.setup.value()?.changedLines(this.before(), this.after()) ?? null);
   protected readonly words = computed(() => {
     if (this.same()) return 'Nothing differs.';
     const lines = this.lines();
@@ -67,7 +65,7 @@ export class DiffView {
     let view: { destroy(): void; state: { doc: { toString(): string } } } | null = null;
     let shown: unknown[] = [];
     effect(() => {
-      const setup = this.setup.hasValue() ? this.setup.value() : null;
+      const setup = this.setup.value();
       const [before, after, whole] = [this.before(), this.after(), this.whole()];
       if (!setup) return;
       const next = [before, whole];
