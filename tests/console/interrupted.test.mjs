@@ -143,8 +143,9 @@ test('a tab never acts for somebody who logged in in another one', async () => {
   await over.waitFor();
 
   // Who was not told, as the tab was asleep, sees it in the token.
-  person.page = mine;
-  await person.login('operator@example.org');
+  await mine.getByLabel('Email').fill('operator@example.org');
+  await mine.getByLabel('Password').fill(PASSWORD);
+  await mine.getByRole('button', { name: 'Log in' }).click();
   await theirs.getByText(/Somebody else logged in in this browser/).waitFor();
   await theirs.evaluate(
     ([email, password]) => {

@@ -99,6 +99,7 @@ test('activate a change, see it in force and in its revisions, and take it back'
 
 test('somebody else was faster: both texts are there', async () => {
   const { page } = person;
+  const source = page.getByRole('textbox', { name: 'Source of the policy' });
   const theirs = await operator.call('GET', '/policies/canary');
   await typeBehind('return {', ' -- mine');
   await fetch(`${system.url}/policies/canary`, {
@@ -111,5 +112,44 @@ test('somebody else was faster: both texts are there', async () => {
   await dialog.getByRole('button', { name: 'Activate' }).click();
   await page.getByRole('heading', { name: 'Somebody was faster' }).waitFor();
   assert.match((await operator.call('GET', '/policies/canary')).source, /per_minute = 300/);
+
+  // Theirs is taken; what was written is offered again.
+  await dialog.getByRole('button', { name: 'Take theirs' }).click();
+  await dialog.waitFor({ state: 'detached' });
+  await source.getByText('= 300').waitFor();
+  assert.doesNotMatch(await source.innerText(), /-- mine/);
+  await page.getByRole('button', { name: 'Restore it' }).click();
+  await source.getByText('-- mine').waitFor();
+
+  // Both fit together.
+  await page.getByRole('button', { name: 'See and merge' }).click();
+  await dialog.getByRole('button', { name: 'Merge' }).click();
+  await dialog.getByText('both fit').waitFor();
+  await dialog.getByRole('button', { name: 'Use this text' }).click();
+  await dialog.waitFor({ state: 'detached' });
+  await page.getByRole('button', { name: /Activate/ }).click();
+  await dialog.getByRole('button', { name: 'Activate' }).click();
+  await dialog.waitFor({ state: 'detached' });
+  const { source: merged } = await operator.call('GET', '/policies/canary');
+  assert.match(merged, /-- mine/);
+  assert.match(merged, /per_minute = 300/);
+  assert.deepEqual(person.complaints, []);
+});
+
+test('what was written and not activated is offered until somebody decides, however much is written since', async () => {
+  const { page } = person;
+  const source = page.getByRole('textbox', { name: 'Source of the policy' });
+  page.on('dialog', (asked) => asked.accept());
+  for (const text of [' -- first', ' -- second']) {
+    await typeBehind('return {', text);
+    await page.getByText('not activated', { exact: true }).waitFor();
+    await page.reload();
+    await page.getByRole('button', { name: 'Restore it' }).waitFor();
+  }
+  await page.getByRole('button', { name: 'Discard it' }).click();
+  await page.getByRole('button', { name: 'Restore it' }).click();
+  await source.getByText('-- first').waitFor();
+  assert.doesNotMatch(await source.innerText(), /-- second/);
+  assert.equal(await page.getByRole('button', { name: 'Restore it' }).count(), 0);
   assert.deepEqual(person.complaints, []);
 });

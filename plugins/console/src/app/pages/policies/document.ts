@@ -15,14 +15,22 @@ export interface Draft {
 const CHECK_AFTER = 300; // ms without typing
 const LOOK_EVERY = 10_000; // ms, for what somebody else puts in force
 
-const key = (name: string) => `otad-policy:${name}`;
+const MOST = 8; // drafts that are kept of a policy
 
-function readDraft(name: string): Draft | null {
+const textKey = (name: string) => `otad-policy:${name}`; // the text that is written
+const draftsKey = (name: string) => `otad-policy-drafts:${name}`; // those that nobody has decided on yet
+
+function stored<T>(key: string): T | null {
   try {
-    return JSON.parse(sessionStorage.getItem(key(name)) ?? 'null');
+    return JSON.parse(sessionStorage.getItem(key) ?? 'null');
   } catch {
     return null;
   }
+}
+
+function store(key: string, value: unknown): void {
+  if (value === null) sessionStorage.removeItem(key);
+  else sessionStorage.setItem(key, JSON.stringify(value));
 }
 
 /**
@@ -44,8 +52,9 @@ export class PolicyDocument {
   readonly error = signal<ApiError | null>(null);
   /** Somebody else put this in force meanwhile. */
   readonly newer = signal<Policy | null>(null);
+  private readonly drafts = signal<Draft[]>([]); // newest first
   /** Text of an earlier visit, or that was put aside here. */
-  readonly draft = signal<Draft | null>(null);
+  readonly draft = computed<Draft | null>(() => this.drafts()[0] ?? null);
   /** Another revision, looked at in the place of the text. */
   readonly viewed = signal<Revision | null>(null);
   readonly shown = computed(() => this.viewed()?.source ?? this.text());
@@ -67,9 +76,10 @@ export class PolicyDocument {
       timer = setTimeout(() => this.check(source), CHECK_AFTER);
     });
     effect(() => {
-      const text = this.text();
+      this.text();
       const dirty = this.dirty();
-      if (!this.loading() && !this.error()) untracked(() => this.keep(text, dirty));
+      if (this.loading() || this.error()) return;
+      untracked(() => store(textKey(this.name()), dirty ? this.written() : null));
     });
     const look = () => this.look();
     repeat(look, LOOK_EVERY);
@@ -92,10 +102,10 @@ export class PolicyDocument {
       const policy = await this.read(name, from !== undefined);
       const text = policy?.source ?? (from ? (await this.read(from, false))!.source : MINIMAL);
       if (turn !== this.turn) return;
-      const draft = readDraft(name);
+      const left = [stored<Draft>(textKey(name)), ...(stored<Draft[]>(draftsKey(name)) ?? [])];
       this.base.set(policy);
       this.text.set(text);
-      this.draft.set(draft && draft.text !== text ? draft : null);
+      this.setDrafts(left.filter((draft): draft is Draft => !!draft && draft.text !== text));
     } catch (error) {
       if (turn === this.turn) this.error.set(ApiError.of(error));
     } finally {
@@ -145,15 +155,20 @@ export class PolicyDocument {
     return this.check(this.shown());
   }
 
-  private keep(text: string, dirty: boolean): void {
+  /** The text with what it started from. */
+  private written(): Draft {
     const base = this.base();
-    const draft: Draft = {
-      text,
+    return {
+      text: this.text(),
       base: base && { revision: base.revision, source: base.source },
       at: new Date().toISOString(),
     };
-    if (dirty) sessionStorage.setItem(key(this.name()), JSON.stringify(draft));
-    else if (!this.draft()) sessionStorage.removeItem(key(this.name()));
+  }
+
+  private setDrafts(drafts: Draft[]): void {
+    const kept = drafts.filter(({ text }, i) => drafts.findIndex((one) => one.text === text) === i).slice(0, MOST);
+    this.drafts.set(kept);
+    store(draftsKey(this.name()), kept.length ? kept : null);
   }
 
   /** One of the revisions that there were, by its name or how that begins. */
@@ -220,12 +235,7 @@ export class PolicyDocument {
 
   /** Offers the text again once something else has taken its place. */
   private putAside(): void {
-    const base = this.base();
-    this.draft.set({
-      text: this.text(),
-      base: base && { revision: base.revision, source: base.source },
-      at: new Date().toISOString(),
-    });
+    this.setDrafts([this.written(), ...this.drafts()]);
   }
 
   discard(): void {
@@ -255,7 +265,8 @@ export class PolicyDocument {
     const draft = this.draft();
     if (!draft) return;
     const now = this.inForce();
-    this.draft.set(null);
+    this.dropDraft();
+    if (this.dirty()) this.putAside();
     if (draft.base?.revision !== now?.revision) {
       this.base.set(now && draft.base ? { ...now, ...draft.base } : null);
       this.newer.set(now);
@@ -264,7 +275,6 @@ export class PolicyDocument {
   }
 
   dropDraft(): void {
-    this.draft.set(null);
-    this.keep(this.text(), this.dirty());
+    this.setDrafts(this.drafts().slice(1));
   }
 }
