@@ -404,6 +404,7 @@ export interface Job {
   done: number;
   changed: number;
   problems: { reason: string; count: number }[];
+  created_by: number | null;
   created_at: string;
   updated_at: string;
 }
