@@ -166,6 +166,21 @@ test('a search keeps what is typed, and is one step of the history', async () =>
   assert.equal(await box.inputValue(), '');
 });
 
+test('a name that was typed for one device is not offered to the next', async () => {
+  const { page } = person;
+  await person.go(`devices/${devices[0]}`);
+  await page.getByRole('button', { name: 'More' }).click();
+  await page.getByRole('menuitem', { name: 'Rename' }).click();
+  await page.getByRole('textbox', { name: 'Name' }).fill('First');
+  await person.go(`devices/${devices[1]}`);
+  await page.getByRole('heading', { level: 1, name: 'desk-2' }).waitFor();
+  assert.equal(await page.getByRole('button', { name: 'Save name' }).count(), 0);
+  await page.getByRole('button', { name: 'More' }).click();
+  await page.getByRole('menuitem', { name: 'Roll back to 1.0.0' }).waitFor();
+  await page.keyboard.press('Escape');
+  assert.deepEqual(person.complaints, []);
+});
+
 test('the audit log tells who did it', async () => {
   const { page } = person;
   await person.go('audit');

@@ -11,7 +11,6 @@ import { isUnderWay } from '../../ui/states';
 export class DeviceState {
   private readonly api = inject(Api);
   private readonly feed = inject(Feed);
-  private turn = 0;
 
   /** The page sets it; 0: the address names no device. */
   readonly id = signal<number | undefined>(undefined);
@@ -45,9 +44,10 @@ export class DeviceState {
       this.id();
       untracked(() => this.load());
     });
+    const known = computed(() => this.device()?.id); // not each time that something of the device changes
     effect(() => {
       this.chip();
-      if (this.device()) untracked(() => this.readImages());
+      if (known()) untracked(() => this.readImages());
     });
     this.feed.watch(
       () => (this.id() ? [`device:${this.id()}`] : []),
@@ -62,31 +62,28 @@ export class DeviceState {
 
   async load(): Promise<void> {
     const id = this.id();
-    const turn = ++this.turn;
     if (!id) {
       if (id === 0) this.error.set(new ApiError(404, 'There is no such device.'));
       return;
     }
     if (this.device()?.id !== id) this.forget();
-    const [device] = await Promise.all([this.readDevice(), this.readWhy()]);
-    if (turn === this.turn && device) this.error.set(null);
+    await Promise.all([this.readDevice(), this.readWhy()]);
   }
 
-  async readDevice(): Promise<Device | null> {
+  async readDevice(): Promise<void> {
     const id = this.id();
     try {
       const [device, status] = await Promise.all([
         this.api.get<Device>(this.path),
         this.api.get<DeviceStatus>(`${this.path}/status`),
       ]);
-      if (id !== this.id()) return null;
+      if (id !== this.id()) return;
+      this.error.set(null);
       this.device.set(device);
       this.telemetry.set(status.telemetry);
       if (status.update) this.takeUpdate(status.update);
-      return device;
     } catch (error) {
       if (id === this.id()) this.error.set(ApiError.of(error));
-      return null;
     }
   }
 
@@ -129,6 +126,8 @@ export class DeviceState {
     this.update.set(null);
     this.error.set(null);
     this.whyError.set(null);
+    this.images.set(null);
+    this.imagesError.set(null);
   }
 
   private take({ event, data }: FeedMessage): void {
