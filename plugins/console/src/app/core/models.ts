@@ -152,6 +152,8 @@ export interface Firmware {
   file_url: string;
   notes: string | null;
   uploaded_at: string;
+  /** Only in lists that were asked for it: how many devices run it. */
+  devices?: number;
 }
 
 export type RolloutState = 'running' | 'paused' | 'completed' | 'aborted' | 'rolling_back' | 'rolled_back';
@@ -391,7 +393,8 @@ export interface FleetSummary {
     devices: number;
     online: number;
   }[];
-  updates: { under_way: number; last_day: Record<string, number> };
+  /** failed: devices whose newest update ended badly, whenever. */
+  updates: { under_way: number; failed: number; last_day: Record<string, number> };
   rollouts: Rollout[];
   attention: Attention[];
 }
