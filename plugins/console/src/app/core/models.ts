@@ -76,16 +76,17 @@ export interface Credentials {
   client_id: string;
 }
 
+/** Where devices connect to. */
+export interface Broker {
+  host: string;
+  port: number;
+  tls: boolean;
+}
+
 export interface Registration {
   device: Device;
   credentials: Credentials;
-  mqtt: {
-    host: string;
-    port: number;
-    tls: boolean;
-    ca: string | null;
-    topics: { status: string; ota: string; logs: string };
-  };
+  mqtt: Broker & { ca: string | null; topics: { status: string; ota: string; logs: string } };
   keys: { manifest: string; release: string[] };
 }
 
