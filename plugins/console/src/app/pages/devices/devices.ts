@@ -96,7 +96,7 @@ export class DevicesPage {
   protected readonly words = computed(() => filterWords(this.filter()));
 
   protected readonly devices = new PagedList<Device>((cursor, limit) =>
-    this.api.list<Device>('/devices', { ...(this.filter() as Query), limit, cursor }),
+    this.api.get('/devices', { ...(this.filter() as Query), limit, cursor }),
   );
   /** How many match; null until it is known: then nothing can be done with all of them. */
   protected readonly total = signal<number | null>(null);

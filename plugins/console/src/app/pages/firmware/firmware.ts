@@ -55,7 +55,7 @@ export class FirmwarePage {
   protected readonly size = bytes;
   protected readonly counted = counted;
   protected readonly list = new PagedList<Firmware>((cursor, limit) =>
-    this.api.list('/firmware/list', { chip: this.chip(), devices: true, limit, cursor }),
+    this.api.get('/firmware/list', { chip: this.chip(), devices: true, limit, cursor }),
   );
   protected readonly opened = signal(false);
   protected readonly over = signal(false);

@@ -79,8 +79,8 @@ export class RolloutDevices {
     const query = { state, cursor, limit };
     const path = `/rollouts/${this.rollout()}`;
     return state && MEMBERS.includes(state)
-      ? rows(await this.api.list<Member>(`${path}/members`, query), ofMember)
-      : rows(await this.api.list<RolloutUpdate>(`${path}/devices`, query), ofUpdate);
+      ? rows(await this.api.get<Page<Member>>(`${path}/members`, query), ofMember)
+      : rows(await this.api.get<Page<RolloutUpdate>>(`${path}/devices`, query), ofUpdate);
   });
 
   private readonly changed = new Map<number, Update>();
