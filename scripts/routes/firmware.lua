@@ -1,6 +1,7 @@
 -- Firmware images: upload, list, download, delete.
 
 local download = require "lib.download"
+local kept = require "lib.kept"
 local page = require "lib.page"
 local schema = require "lib.schema"
 
@@ -15,6 +16,8 @@ local ABOUT = {
   signature = { "string", max = 100, optional = true },
 }
 local check_about = schema.compile(ABOUT)
+
+local kept_counts = kept { fresh = 5, usable = 30, most = 100 }
 
 -- As the API shows it: where the file is kept is nobody's business, where it can be fetched is.
 local function shown(row)
@@ -138,10 +141,26 @@ local function upload(req)
   fail(503, "Others keep uploading and deleting this image. Try again later.")
 end
 
+-- How many of the devices that the account may see run an image, by its id. In a large fleet that takes a while: on a
+-- connection of its own.
+local function counts(account, operator)
+  local by_id = {}
+  for _, row in ipairs(db.transaction(function(tx) return tx.all("firmware_devices", account, operator) end)) do
+    by_id[row.id] = row.devices
+  end
+  return by_id
+end
+
 local function list(req)
   local before = page.start(req, "firmware", 2147483647)
   local rows = db.all("firmware_list", before, req.query.limit + 1, req.query.chip)
-  for _, row in ipairs(rows) do shown(row) end
+  local user, operator = req.user, req.user.role == "operator"
+  local devices = req.query.devices
+    and kept_counts(operator and "all" or user.id, function() return counts(user.id, operator) end)
+  for _, row in ipairs(rows) do
+    shown(row)
+    if devices then row.devices = devices[row.id] or 0 end
+  end
   return page.answer(req, "firmware", rows, page.by_id)
 end
 
@@ -189,7 +208,7 @@ return {
   },
   {
     method = "GET", path = "/firmware/list", who = "user",
-    query = page.query { chip = { "string", max = 50, optional = true } },
+    query = page.query { chip = { "string", max = 50, optional = true }, devices = { "boolean", default = false } },
     handler = list,
   },
   { method = "GET", path = "/firmware/:id", who = "user", handler = get },

@@ -10,7 +10,7 @@ local kept_summaries = kept { fresh = 5, usable = 30, most = 100 } -- who looks 
 local SUMMARY = json.record("devices", "versions", "updates", "rollouts", "attention")
 local DEVICES = json.record("total", "online", "offline", "never_seen")
 local VERSION = json.record("chip", "version", "firmware_id", "devices", "online")
-local UPDATES = json.record("under_way", "last_day")
+local UPDATES = json.record("under_way", "failed", "last_day")
 local LAST_DAY = json.record("succeeded", "failed", "rolled_back", "rejected", "timed_out", "cancelled")
 local ENDED = { "succeeded", "failed", "rolled_back", "rejected", "timed_out", "cancelled" }
 
@@ -41,7 +41,9 @@ local function compute(account, operator)
       never_seen = found.devices.never_seen,
     },
     versions = versions,
-    updates = UPDATES { under_way = found.updates.under_way, last_day = LAST_DAY(last_day) },
+    updates = UPDATES {
+      under_way = found.updates.under_way, failed = found.updates.failed, last_day = LAST_DAY(last_day),
+    },
     rollouts = json.array(found.rollouts),
     attention = needs,
   }

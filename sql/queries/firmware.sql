@@ -35,6 +35,20 @@ select id, version, chip, project, size, sha256, elf_sha256, secure_version, idf
 from firmware where id < $1::int and ($3::text is null or chip = $3::text)
 order by id desc limit $2::int;
 
+-- name: firmware_devices read anew
+-- How many devices that an account may see run each image, in one pass; devices_found() tells by the same rules who does.
+-- $1: account  $2: operator
+with kinds as materialized (
+  select chip, firmware_version as version, elf_sha256, count(*) as n
+  from devices where $2::boolean or user_id = $1::int group by chip, firmware_version, elf_sha256
+), run as (
+  select f.id, k.n from kinds k join firmware f on f.elf_sha256 = k.elf_sha256 where f.elf_sha256 ~ '[^0]'
+  union all
+  select f.id, k.n from kinds k join firmware f on f.version = k.version and f.chip = k.chip
+  where k.elf_sha256 is null or f.elf_sha256 !~ '[^0]'
+)
+select id, sum(n)::int as devices from run group by id;
+
 -- name: firmware_lock
 -- Updates that are being made of it are waited for, and none can be made until the transaction ends.
 select id, sha256 from firmware where id = $1::int for update;

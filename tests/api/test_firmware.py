@@ -11,6 +11,7 @@ import pytest
 
 import make_image
 from answers import FIRMWARE, problem
+from devices import wait_for
 from test_devices import pages
 
 
@@ -212,6 +213,33 @@ def test_lists(operator, user):
         assert pages(account, "/firmware/list", 1, chip="esp32h2")[:2] == [made[2], made[0]]
         assert account.client.get("/firmware/list", params={"chip": "none"}).json() == {"items": [], "next": None}
         assert account.client.get(f"/firmware/{made[0]['id']}").json() == made[0]
+
+
+def counted(account):
+    return {row["id"]: row["devices"] for row in pages(account, "/firmware/list", 2, devices="true")}
+
+
+def test_how_many_devices_run_each(otad, operator, make_user):
+    """As the list of devices has it, whatever the account may see of them; the number may be some seconds old."""
+    owner, other = make_user(), make_user()
+    _, hashed = stored(operator, project="hashed", elf_sha256=bytes(range(1, 33)))
+    _, same_version = stored(operator, project="other", elf_sha256=bytes(range(2, 34)))
+    _, zeros = stored(operator, project="zeros", elf_sha256=bytes(32))
+    _, nowhere = stored(operator)
+    otad.psql(f"update firmware set version = '{hashed['version']}' where id = {same_version['id']}")
+    reports = [(hashed["elf_sha256"], hashed["version"]), (hashed["elf_sha256"], "another"), (None, hashed["version"]),
+               ("f" * 64, zeros["version"]), ("f" * 64, hashed["version"]), (None, None)]
+    for elf, name in reports:
+        device = owner.client.post("/devices/register", json={"device_code": version(), "chip": "esp32"}).json()["device"]["id"]
+        values = ["null" if value is None else f"'{value}'" for value in (elf, name)]
+        otad.psql(f"update devices set elf_sha256 = {values[0]}, firmware_version = {values[1]} where id = {device}")
+    expected = {hashed["id"]: 3, same_version["id"]: 1, zeros["id"]: 1, nowhere["id"]: 0}
+    for account in (owner, operator):
+        wait_for(lambda: {id: n for id, n in counted(account).items() if id in expected} == expected)
+        for id, n in expected.items():
+            assert account.client.get("/devices/count", params={"firmware_id": id}).json() == {"count": n}
+    assert set(counted(other).values()) == {0}
+    assert "devices" not in owner.client.get("/firmware/list").json()["items"][0]
 
 
 def test_users_may_look_and_not_touch(operator, user):

@@ -31,7 +31,7 @@ def attention(account, kind):
 def test_nothing(user):
     assert summary(user) == {
         "devices": {"total": 0, "online": 0, "offline": 0, "never_seen": 0}, "versions": [],
-        "updates": {"under_way": 0, "last_day": dict.fromkeys(
+        "updates": {"under_way": 0, "failed": 0, "last_day": dict.fromkeys(
             ["succeeded", "failed", "rolled_back", "rejected", "timed_out", "cancelled"], 0)}, "rollouts": [], "attention": []}
 
 
@@ -54,7 +54,7 @@ def test_all_about_ones_own_devices(otad, operator, make_user, user):
     assert body["versions"] == [
         {"chip": "esp32", "version": firmware["version"], "firmware_id": firmware["id"], "devices": 3, "online": 1},
         {"chip": "esp32", "version": "own build", "firmware_id": None, "devices": 1, "online": 0}]
-    assert body["updates"] == {"under_way": 1, "last_day": {
+    assert body["updates"] == {"under_way": 1, "failed": 3, "last_day": {
         "succeeded": 1, "failed": 0, "rolled_back": 0, "rejected": 1, "timed_out": 1, "cancelled": 1}}
     assert body["rollouts"] == []
     assert [(entry["kind"], entry["count"], entry["text"]) for entry in body["attention"]] == [

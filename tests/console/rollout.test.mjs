@@ -127,6 +127,60 @@ test('many devices at once: chosen in the list, changed by the server', async ()
   assert.deepEqual(person.complaints, []);
 });
 
+test('what the server does with many devices is seen again by who comes back', async () => {
+  const { page } = person;
+  // A device that somebody else changes: the server cannot go on until that is over.
+  const held = system.psql(`select from devices where id = ${devices[0]} for update; select pg_sleep(600)`).catch(() => {});
+  const holder = "from pg_stat_activity where query like '%pg_sleep(600)' and pid <> pg_backend_pid()";
+  await until(async () => (await system.psql(`select count(*) ${holder}`)) === '1', 'the device is held');
+  await person.go('devices');
+  await page.getByRole('checkbox', { name: 'Select desk-1' }).check();
+  await page.getByRole('button', { name: 'Change tags' }).click();
+  const dialog = page.getByRole('dialog');
+  await dialog.getByRole('combobox', { name: 'Set' }).fill('room:9');
+  await dialog.getByRole('button', { name: 'Change tags' }).click();
+  await page.getByText(/0 of 1 looked at/).waitFor();
+  await person.go('rollouts');
+  await person.go('devices');
+  await page.getByText(/0 of 1 looked at/).waitFor();
+  await system.psql(`select pg_terminate_backend(pid) ${holder}`);
+  await held;
+  await page.getByText(/1 of 1 looked at, 1 tagged/).waitFor({ timeout: 60_000 });
+  await page.getByRole('button', { name: 'Close' }).click();
+  await page.getByRole('link', { name: 'room:9' }).first().waitFor();
+  assert.deepEqual(person.complaints, []);
+});
+
+test('a search keeps what is typed, and is one step of the history', async () => {
+  const { page } = person;
+  await person.go('devices');
+  const box = page.getByRole('search', { name: 'Filter the devices' }).getByRole('searchbox');
+  for (const [typed, found] of [['desk ', /q=desk$/], ['desk -', /q=desk%20-$/], ['desk-1', /q=desk-1$/]]) {
+    await box.fill(typed);
+    await page.waitForURL(found);
+    await person.settled();
+    assert.equal(await box.inputValue(), typed);
+  }
+  await page.goBack();
+  await page.waitForURL(/\/devices$/);
+  assert.equal(await box.inputValue(), '');
+});
+
+test('a name that was typed for one device is not offered to the next', async () => {
+  const { page } = person;
+  await person.go(`devices/${devices[0]}`);
+  await page.getByRole('button', { name: 'More' }).click();
+  await page.getByRole('menuitem', { name: 'Rename' }).click();
+  await page.getByRole('textbox', { name: 'Name' }).fill('First');
+  await person.go(`devices/${devices[1]}`);
+  await page.getByRole('heading', { level: 1, name: 'desk-2' }).waitFor();
+  assert.equal(await page.getByRole('button', { name: 'Save name' }).count(), 0);
+  await page.getByRole('button', { name: 'More' }).click();
+  await page.getByRole('menuitem', { name: 'Roll back to 1.0.0' }).waitFor();
+  await page.keyboard.press('Escape');
+  assert.deepEqual(person.complaints, []);
+});
+
 test('the audit log tells who did it', async () => {
   const { page } = person;
   await person.go('audit');

@@ -10,7 +10,6 @@ import {
 import { DestroyRef, inject, Injectable } from '@angular/core';
 import { catchError, firstValueFrom, from, fromEvent, NEVER, switchMap, takeUntil, throwError } from 'rxjs';
 import { kept, Kept } from './kept';
-import { Page } from './models';
 import { Session } from './session';
 
 /** Where the API is: the console's own origin, unless the build named another (tools/finish.mjs). */
@@ -130,10 +129,6 @@ export class Api {
 
   get<T>(path: string, query: Query = {}): Promise<T> {
     return this.send<T>('GET', path, { query });
-  }
-
-  list<T>(path: string, query: Query = {}): Promise<Page<T>> {
-    return this.get<Page<T>>(path, query);
   }
 
   post<T>(path: string, body: unknown = {}, query: Query = {}): Promise<T> {

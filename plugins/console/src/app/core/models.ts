@@ -76,16 +76,17 @@ export interface Credentials {
   client_id: string;
 }
 
+/** Where devices connect to. */
+export interface Broker {
+  host: string;
+  port: number;
+  tls: boolean;
+}
+
 export interface Registration {
   device: Device;
   credentials: Credentials;
-  mqtt: {
-    host: string;
-    port: number;
-    tls: boolean;
-    ca: string | null;
-    topics: { status: string; ota: string; logs: string };
-  };
+  mqtt: Broker & { ca: string | null; topics: { status: string; ota: string; logs: string } };
   keys: { manifest: string; release: string[] };
 }
 
@@ -152,6 +153,8 @@ export interface Firmware {
   file_url: string;
   notes: string | null;
   uploaded_at: string;
+  /** Only in lists that were asked for it: how many devices run it. */
+  devices?: number;
 }
 
 export type RolloutState = 'running' | 'paused' | 'completed' | 'aborted' | 'rolling_back' | 'rolled_back';
@@ -391,7 +394,8 @@ export interface FleetSummary {
     devices: number;
     online: number;
   }[];
-  updates: { under_way: number; last_day: Record<string, number> };
+  /** failed: devices whose newest update ended badly, whenever. */
+  updates: { under_way: number; failed: number; last_day: Record<string, number> };
   rollouts: Rollout[];
   attention: Attention[];
 }
@@ -404,6 +408,7 @@ export interface Job {
   done: number;
   changed: number;
   problems: { reason: string; count: number }[];
+  created_by: number | null;
   created_at: string;
   updated_at: string;
 }

@@ -1,5 +1,5 @@
 // What a device needs to know of its registration, in the forms that projects take it.
-import { Credentials, Device, Registration } from '../../core/models';
+import { Broker, Credentials, Device, Registration } from '../../core/models';
 
 /** 1 to 50 of these: as POST /devices/register wants it. null: it is good. */
 export function codeProblem(code: string): string | null {
@@ -27,10 +27,7 @@ function quotedLines(text: string, indent: string): string {
 }
 
 /** What a device's provisioning may read from the QR code. */
-export function qrText(
-  { username, password, client_id }: Credentials,
-  mqtt: { host: string; port: number; tls: boolean } | null,
-): string {
+export function qrText({ username, password, client_id }: Credentials, mqtt: Broker | null): string {
   return JSON.stringify({
     ...(mqtt && { host: mqtt.host, port: mqtt.port, tls: mqtt.tls }),
     username,
@@ -39,7 +36,7 @@ export function qrText(
   });
 }
 
-export function mqttUri({ host, port, tls }: { host: string; port: number; tls: boolean }): string {
+export function mqttUri({ host, port, tls }: Broker): string {
   return `${tls ? 'mqtts' : 'mqtt'}://${host.includes(':') ? `[${host}]` : host}:${port}`;
 }
 

@@ -3,7 +3,7 @@ import { MatButtonModule } from '@angular/material/button';
 import { MatCheckboxModule } from '@angular/material/checkbox';
 import { MatTabsModule } from '@angular/material/tabs';
 import { mdiAlertOutline, mdiDownload } from '@mdi/js';
-import { Credentials, Device, Registration } from '../../core/models';
+import { Broker, Credentials, Device, Registration } from '../../core/models';
 import { save } from '../../core/save';
 import { Copy } from '../../ui/copy';
 import { Icon } from '../../ui/icon';
@@ -25,7 +25,7 @@ export class CredentialsView {
   readonly credentials = input.required<Credentials>();
   readonly device = input.required<Device>();
   /** Where the broker is, if that is known. */
-  readonly mqtt = input.required<{ host: string; port: number; tls: boolean } | null>();
+  readonly mqtt = input.required<Broker | null>();
   /** Of a device that was just registered. */
   readonly registration = input<Registration | null>(null);
   readonly kept = output();

@@ -62,7 +62,7 @@ export class AuditPage {
   );
   protected readonly filtered = computed(() => Object.values(this.filter()).some(Boolean));
   protected readonly entries = new PagedList<AuditEntry>((cursor, limit) =>
-    this.api.list<AuditEntry>('/audit', { ...this.filter(), limit, cursor }),
+    this.api.get('/audit', { ...this.filter(), limit, cursor }),
   );
   protected readonly users = this.api.resource<Page<User>>(() => '/users?limit=200');
   protected readonly open = signal<number | null>(null);

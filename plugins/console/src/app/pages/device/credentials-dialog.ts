@@ -2,15 +2,9 @@ import { ChangeDetectionStrategy, Component, inject, resource, signal } from '@a
 import { MatButtonModule } from '@angular/material/button';
 import { MAT_DIALOG_DATA, MatDialogModule, MatDialogRef } from '@angular/material/dialog';
 import { Api } from '../../core/api';
-import { Credentials, Device } from '../../core/models';
+import { Broker, Credentials, Device } from '../../core/models';
 import { Session } from '../../core/session';
 import { CredentialsView } from '../add-device/credentials';
-
-interface Broker {
-  host: string;
-  port: number;
-  tls: boolean;
-}
 
 /** New credentials of a device that is registered: shown once, so it closes by its button only. */
 @Component({

@@ -1,8 +1,8 @@
-import { computed, inject, Injectable, signal, ViewContainerRef } from '@angular/core';
+import { computed, effect, inject, Injectable, signal, ViewContainerRef } from '@angular/core';
 import { MatDialog } from '@angular/material/dialog';
 import { Router } from '@angular/router';
 import { Api } from '../../core/api';
-import { Credentials, Device, Firmware, Update } from '../../core/models';
+import { Credentials, Device, Firmware, Page, Update } from '../../core/models';
 import { Confirm } from '../../ui/confirm';
 import { LazyDialog } from '../../ui/lazy-dialog';
 import { Toast } from '../../ui/toast';
@@ -20,12 +20,13 @@ export class DeviceActions {
   private readonly router = inject(Router);
   private readonly view = inject(ViewContainerRef);
 
-  /** The update that brought what the device runs; undefined: not looked for yet. */
-  private readonly brought = signal<Update | null | undefined>(undefined);
+  /** The update that brought what the device runs; undefined: not looked for yet, 'unread': that failed. */
+  private readonly brought = signal<Update | 'unread' | null | undefined>(undefined);
 
   /** The image it ran before that. */
   readonly before = computed<Firmware | null>(() => {
-    const version = this.brought()?.from_version;
+    const brought = this.brought();
+    const version = brought === 'unread' ? null : brought?.from_version;
     const running = this.state.running();
     const images = this.state.images() ?? [];
     return images.find((image) => image.version === version && (!running || image.project === running.project)) ?? null;
@@ -35,21 +36,32 @@ export class DeviceActions {
   readonly rollBackProblem = computed<string | null>(() => {
     if (this.state.underWay()) return 'Roll back: an update is under way';
     const brought = this.brought();
-    if (brought === undefined) return 'Roll back';
+    if (brought === 'unread' || this.state.imagesError()) return 'Roll back: what it ran before could not be read';
+    if (brought === undefined || !this.state.images()) return 'Roll back';
     if (!brought?.from_version) return 'Roll back: no update brought what it runs';
     return this.before() ? null : `Roll back: firmware ${brought.from_version} is not here`;
   });
 
+  constructor() {
+    effect(() => {
+      this.state.id();
+      this.brought.set(undefined);
+    });
+  }
+
   /** Looks for the way back: what rollBack() needs to know. */
   async lookBack(): Promise<void> {
-    const version = this.state.device()!.firmware_version;
-    const { items } = await this.api
-      .list<Update>(`${this.state.path}/updates`, { limit: 100 })
-      .catch(() => ({ items: [] as Update[] }));
-    this.brought.set(items.find((update) => update.state === 'succeeded' && update.version === version) ?? null);
+    const { id, firmware_version: version } = this.state.device()!;
+    if (this.state.imagesError()) this.state.readImages();
+    const brought = await this.api.get<Page<Update>>(`${this.state.path}/updates`, { limit: 100 }).then(
+      ({ items }) => items.find((update) => update.state === 'succeeded' && update.version === version) ?? null,
+      () => 'unread' as const,
+    );
+    if (id === this.state.id()) this.brought.set(brought);
   }
 
   async install(): Promise<void> {
+    this.state.readImages(); // some may have come since
     const load = () => import('./update-dialog').then((m) => m.UpdateDialog);
     const config = { width: '720px', maxWidth: '96vw', viewContainerRef: this.view };
     this.told(await this.lazyDialog.open<Update>(load, config));

@@ -24,7 +24,7 @@ import { mdiDownload, mdiPause, mdiPlay } from '@mdi/js';
 import { Api, ApiError } from '../../core/api';
 import { Feed } from '../../core/feed';
 import { clockTime, count, counted, zone } from '../../core/format';
-import { LogLine } from '../../core/models';
+import { LogLine, Page } from '../../core/models';
 import { save } from '../../core/save';
 import { Copy } from '../../ui/copy';
 import { Icon } from '../../ui/icon';
@@ -196,7 +196,7 @@ export class DeviceLogs {
     const device = this.device();
     this.loading.set(true);
     try {
-      const page = await this.api.list<LogLine>(`/devices/${device}/logs`, { limit: PAGE, cursor });
+      const page = await this.api.get<Page<LogLine>>(`/devices/${device}/logs`, { limit: PAGE, cursor });
       if (device !== this.device()) return null;
       this.error.set(null);
       return page;

@@ -11,7 +11,6 @@ import { isUnderWay } from '../../ui/states';
 export class DeviceState {
   private readonly api = inject(Api);
   private readonly feed = inject(Feed);
-  private turn = 0;
   private reading = 0; // answers to come
   private came: StatusNews[] = []; // while they come, which may be older
 
@@ -30,7 +29,6 @@ export class DeviceState {
   readonly imagesError = signal<ApiError | null>(null);
 
   readonly chip = computed(() => this.device()?.chip ?? this.device()?.chip_reported ?? null);
-  private readonly known = computed(() => this.device() !== null);
   readonly underWay = computed(() => {
     const update = this.update();
     return update && isUnderWay(update.state) ? update : null;
@@ -48,9 +46,10 @@ export class DeviceState {
       this.id();
       untracked(() => this.load());
     });
+    const known = computed(() => this.device()?.id); // not each time that something of the device changes
     effect(() => {
       this.chip(); // may be null of a device, too
-      if (this.known()) untracked(() => this.readImages());
+      if (known()) untracked(() => this.readImages());
     });
     this.feed.watch(
       () => (this.id() ? [`device:${this.id()}`] : []),
@@ -65,17 +64,15 @@ export class DeviceState {
 
   async load(): Promise<void> {
     const id = this.id();
-    const turn = ++this.turn;
     if (!id) {
       if (id === 0) this.error.set(new ApiError(404, 'There is no such device.'));
       return;
     }
     if (this.device()?.id !== id) this.forget();
-    const [device] = await Promise.all([this.readDevice(), this.readWhy()]);
-    if (turn === this.turn && device) this.error.set(null);
+    await Promise.all([this.readDevice(), this.readWhy()]);
   }
 
-  async readDevice(): Promise<Device | null> {
+  async readDevice(): Promise<void> {
     const id = this.id();
     this.reading++;
     try {
@@ -83,15 +80,14 @@ export class DeviceState {
         this.api.get<Device>(this.path),
         this.api.get<DeviceStatus>(`${this.path}/status`),
       ]);
-      if (id !== this.id()) return null;
+      if (id !== this.id()) return;
+      this.error.set(null);
       this.device.set(device);
       this.telemetry.set(status.telemetry);
       if (status.update) this.takeUpdate(status.update);
       this.came.filter((said) => !isOlder(said, device)).forEach((said) => this.takeStatus(said));
-      return device;
     } catch (error) {
       if (id === this.id()) this.error.set(ApiError.of(error));
-      return null;
     } finally {
       if (--this.reading === 0) this.came = [];
     }
@@ -137,6 +133,8 @@ export class DeviceState {
     this.update.set(null);
     this.error.set(null);
     this.whyError.set(null);
+    this.images.set(null);
+    this.imagesError.set(null);
   }
 
   private take({ event, data }: FeedMessage): void {

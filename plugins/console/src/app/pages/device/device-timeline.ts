@@ -15,7 +15,7 @@ import { coalesce } from '../../core/coalesce';
 import { explainedDevice } from '../../core/explanation';
 import { Feed } from '../../core/feed';
 import { clockTime, zone } from '../../core/format';
-import { StatusNews, TimelineEntry } from '../../core/models';
+import { Page, StatusNews, TimelineEntry } from '../../core/models';
 import { PagedList } from '../../core/paged-list';
 import { Session } from '../../core/session';
 import { Icon } from '../../ui/icon';
@@ -50,7 +50,7 @@ export class DeviceTimeline {
 
   protected readonly zone = zone();
   protected readonly list = new PagedList<TimelineEntry>((cursor, limit) =>
-    this.api.list<TimelineEntry>(`/devices/${this.device()}/timeline`, { limit, cursor }),
+    this.api.get(`/devices/${this.device()}/timeline`, { limit, cursor }),
   );
   protected readonly days = computed(() => {
     const days: { day: string; entries: ReturnType<typeof shown>[] }[] = [];
@@ -95,7 +95,7 @@ export class DeviceTimeline {
     if (this.list.loading()) return void setTimeout(() => this.news(), 500);
     if (!first) return this.list.reload();
     try {
-      const { items } = await this.api.list<TimelineEntry>(`/devices/${device}/timeline`);
+      const { items } = await this.api.get<Page<TimelineEntry>>(`/devices/${device}/timeline`);
       if (device !== this.device() || this.list.items()[0] !== first) return;
       const known = items.findIndex((entry) => key(entry) === key(first));
       if (known < 0) return this.list.reload();

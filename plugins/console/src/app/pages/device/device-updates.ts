@@ -34,7 +34,7 @@ export class DeviceUpdates {
   protected readonly session = inject(Session);
   readonly device = input.required<number>();
   protected readonly list = new PagedList<Update>((cursor, limit) =>
-    this.api.list<Update>(`/devices/${this.device()}/updates`, { limit, cursor }),
+    this.api.get(`/devices/${this.device()}/updates`, { limit, cursor }),
   );
 
   constructor() {

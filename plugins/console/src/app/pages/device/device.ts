@@ -88,7 +88,10 @@ export class DevicePage {
 
   constructor() {
     const pageTitle = inject(PageTitle);
-    effect(() => this.state.id.set(/^[1-9]\d{0,9}$/.test(this.id()) ? Number(this.id()) : 0));
+    effect(() => {
+      this.state.id.set(/^[1-9]\d{0,9}$/.test(this.id()) ? Number(this.id()) : 0);
+      this.name.set(null); // it was typed for another device
+    });
     effect(() => {
       if (this.state.device()) pageTitle.set(this.title());
     });
@@ -101,12 +104,14 @@ export class DevicePage {
 
   protected async saveName(): Promise<void> {
     this.saving.set(true);
+    const id = this.id();
     const name = this.name()!.trim() || null;
     const done = await this.toast.around(async () => {
-      this.state.device.set(await this.api.patch<Device>(this.state.path, { name }));
+      const device = await this.api.patch<Device>(this.state.path, { name });
+      if (id === this.id()) this.state.device.set(device);
     });
     this.saving.set(false);
-    if (done) this.endRename();
+    if (done && id === this.id()) this.endRename();
   }
 
   /** The field that had the focus goes: the page's heading has it then. */

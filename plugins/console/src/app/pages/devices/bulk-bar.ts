@@ -1,12 +1,11 @@
-import { ChangeDetectionStrategy, Component, computed, DestroyRef, inject, input, output, signal } from '@angular/core';
+import { ChangeDetectionStrategy, Component, computed, inject, input, output } from '@angular/core';
 import { MatButtonModule } from '@angular/material/button';
 import { MatMenuModule } from '@angular/material/menu';
 import { RouterLink } from '@angular/router';
 import { Api } from '../../core/api';
-import { count, counted } from '../../core/format';
+import { counted } from '../../core/format';
 import { DeviceFilter, Job } from '../../core/models';
 import { Session } from '../../core/session';
-import { Bar } from '../../ui/bar';
 import { Confirm } from '../../ui/confirm';
 import { LazyDialog } from '../../ui/lazy-dialog';
 import { Toast } from '../../ui/toast';
@@ -17,53 +16,28 @@ export interface Selection {
   select: { device_ids: number[] } | { filter: DeviceFilter };
 }
 
-const LOOK = 700; // ms between looks at a job
-const DONE: Record<Job['action'], string> = {
-  tag: 'tagged',
-  update: 'given the update',
-  cancel: 'cancelled',
-  delete: 'deleted',
-};
+const MOST_IN_ADDRESS = 1000; // ids
 
-/** What can be done with the devices selected. The server does it, in parts; this shows how far it is. */
+/** What can be done with the devices selected. The server does it, in parts. */
 @Component({
   selector: 'otad-bulk-bar',
   changeDetection: ChangeDetectionStrategy.OnPush,
-  imports: [Bar, MatButtonModule, MatMenuModule, RouterLink],
+  imports: [MatButtonModule, MatMenuModule, RouterLink],
   template: `<div class="panel" role="region" aria-label="Selected devices">
-    @if (job(); as job) {
-      <div class="job">
-        <span role="status">
-          {{ verb() }}: {{ count(job.done) }} of {{ count(job.total) }} looked at, {{ count(job.changed) }}
-          {{ doneWord() }}
-        </span>
-        <otad-bar
-          [total]="job.total || 1"
-          [segments]="[{ value: job.done, tone: 'info', text: count(job.done) + ' of ' + count(job.total) }]"
-        />
-        @for (problem of job.problems; track problem.reason) {
-          <span class="muted">{{ counted(problem.count, 'device') }}: {{ problem.reason }}</span>
-        }
-      </div>
-      @if (job.state !== 'running') {
-        <button matButton type="button" (click)="close()">Close</button>
-      }
-    } @else {
-      <strong role="status">{{ counted(selection().count, 'device') }} selected</strong>
-      <ng-content />
-      <span class="spacer"></span>
-      <button matButton="outlined" type="button" (click)="wish('tag')">Change tags</button>
-      <button matButton="outlined" type="button" (click)="wish('update')">Update</button>
-      @if (rolloutTarget(); as target) {
-        <a matButton="outlined" routerLink="/rollouts/new" [queryParams]="target">Roll out</a>
-      }
-      <button matButton="outlined" type="button" [matMenuTriggerFor]="more">More</button>
-      <mat-menu #more="matMenu">
-        <button mat-menu-item (click)="cancelUpdates()">Cancel updates under way</button>
-        <button mat-menu-item (click)="remove()">Delete</button>
-      </mat-menu>
-      <button matButton type="button" (click)="cleared.emit()">Clear selection</button>
+    <strong role="status">{{ counted(selection().count, 'device') }} selected</strong>
+    <ng-content />
+    <span class="spacer"></span>
+    <button matButton="outlined" type="button" (click)="wish('tag')">Change tags</button>
+    <button matButton="outlined" type="button" (click)="wish('update')">Update</button>
+    @if (rolloutTarget(); as target) {
+      <a matButton="outlined" routerLink="/rollouts/new" [queryParams]="target">Roll out</a>
     }
+    <button matButton="outlined" type="button" [matMenuTriggerFor]="more">More</button>
+    <mat-menu #more="matMenu">
+      <button mat-menu-item (click)="cancelUpdates()">Cancel updates under way</button>
+      <button mat-menu-item (click)="remove()">Delete</button>
+    </mat-menu>
+    <button matButton type="button" (click)="cleared.emit()">Clear selection</button>
   </div>`,
   styles: `
     :host {
@@ -80,11 +54,6 @@ const DONE: Record<Job['action'], string> = {
       border-color: var(--accent);
       box-shadow: 0 4px 16px #0002;
     }
-    .job {
-      display: grid;
-      flex: 1;
-      gap: 6px;
-    }
   `,
 })
 export class BulkBar {
@@ -96,34 +65,25 @@ export class BulkBar {
 
   readonly selection = input.required<Selection>();
   readonly cleared = output();
-  /** Something was changed. */
-  readonly done = output();
+  readonly started = output<Job>();
 
-  protected readonly job = signal<Job | null>(null);
-  protected readonly verb = signal('');
-  protected readonly doneWord = computed(() => DONE[this.job()!.action]);
-  protected readonly count = count;
   protected readonly counted = counted;
-  private timer: ReturnType<typeof setTimeout> | undefined;
 
   /** What a rollout can aim at of this selection: ids, or a filter by chip, tag and version alone. */
   protected readonly rolloutTarget = computed(() => {
     if (!this.session.operator()) return null;
     const { select } = this.selection();
-    if ('device_ids' in select) return { device_ids: select.device_ids.slice(0, 1000).join(',') };
+    if ('device_ids' in select)
+      return select.device_ids.length > MOST_IN_ADDRESS ? null : { device_ids: select.device_ids.join(',') };
     const { chip, tag, version, ...others } = select.filter;
     return Object.keys(others).length ? null : { chip, tag, version };
   });
-
-  constructor() {
-    inject(DestroyRef).onDestroy(() => clearTimeout(this.timer));
-  }
 
   protected async wish(action: 'tag' | 'update'): Promise<void> {
     const data = { action, count: this.selection().count };
     const load = () => import('./bulk-dialog').then((m) => m.BulkDialog);
     const wish = await this.dialog.open<BulkWish>(load, { data, width: '520px' });
-    if (wish) await this.start(action === 'tag' ? 'Changing tags' : 'Starting updates', { action, ...wish });
+    if (wish) await this.start({ action, ...wish });
   }
 
   protected async cancelUpdates(): Promise<void> {
@@ -133,7 +93,7 @@ export class BulkBar {
       verb: 'Cancel updates',
       no: 'Keep updating',
     };
-    if ((await this.confirm.ask(question)) !== undefined) await this.start('Cancelling', { action: 'cancel' });
+    if ((await this.confirm.ask(question)) !== undefined) await this.start({ action: 'cancel' });
   }
 
   protected async remove(): Promise<void> {
@@ -145,35 +105,13 @@ export class BulkBar {
       danger: true,
       typed: `${n}`,
     };
-    if ((await this.confirm.ask(question)) !== undefined) await this.start('Deleting', { action: 'delete' });
+    if ((await this.confirm.ask(question)) !== undefined) await this.start({ action: 'delete' });
   }
 
-  protected close(): void {
-    this.job.set(null);
-    this.cleared.emit();
-    this.done.emit();
-  }
-
-  private async start(verb: string, wish: object): Promise<void> {
+  private async start(wish: object): Promise<void> {
     await this.toast.around(async () => {
       const { job } = await this.api.post<{ job: Job }>('/devices/bulk', { select: this.selection().select, ...wish });
-      this.verb.set(verb);
-      this.follow(job);
+      this.started.emit(job);
     });
-  }
-
-  private follow(job: Job): void {
-    this.job.set(job);
-    if (job.state !== 'running') {
-      this.done.emit();
-      return;
-    }
-    this.timer = setTimeout(async () => {
-      try {
-        this.follow((await this.api.get<{ job: Job }>(`/jobs/${job.id}`)).job);
-      } catch {
-        this.follow(job); // the server goes on; so does looking
-      }
-    }, LOOK);
   }
 }

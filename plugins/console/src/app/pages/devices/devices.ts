@@ -16,9 +16,10 @@ import { mdiChip, mdiPlus } from '@mdi/js';
 import { Api, Query } from '../../core/api';
 import { Feed } from '../../core/feed';
 import { count, counted } from '../../core/format';
-import { Device, DeviceFilter, FeedMessage, StatusNews, Update } from '../../core/models';
+import { Device, DeviceFilter, FeedMessage, Job, Page, StatusNews, Update } from '../../core/models';
 import { PagedList } from '../../core/paged-list';
 import { repeat } from '../../core/repeat';
+import { Session } from '../../core/session';
 import { Frame } from '../../ui/frame';
 import { Icon } from '../../ui/icon';
 import { More } from '../../ui/more';
@@ -30,6 +31,7 @@ import { Time } from '../../ui/time';
 import { BulkBar, Selection } from './bulk-bar';
 import { filterOf, filterWords, queryOf } from './filter';
 import { FilterBar } from './filter-bar';
+import { JobProgress } from './job-progress';
 
 const COUNT_AGAIN = 15_000; // ms
 const WATCHED = 150; // rows followed live: their topics, not the whole fleet's; a connection may have 200 topics
@@ -43,6 +45,7 @@ const WATCHED = 150; // rows followed live: their topics, not the whole fleet's;
     FilterBar,
     Frame,
     Icon,
+    JobProgress,
     Loading,
     MatButtonModule,
     MatCheckboxModule,
@@ -58,6 +61,7 @@ const WATCHED = 150; // rows followed live: their topics, not the whole fleet's;
 export class DevicesPage {
   private readonly api = inject(Api);
   private readonly router = inject(Router);
+  private readonly session = inject(Session);
   private readonly host = inject<ElementRef<HTMLElement>>(ElementRef);
 
   // The filter: texts of the address.
@@ -92,10 +96,12 @@ export class DevicesPage {
   protected readonly words = computed(() => filterWords(this.filter()));
 
   protected readonly devices = new PagedList<Device>((cursor, limit) =>
-    this.api.list<Device>('/devices', { ...(this.filter() as Query), limit, cursor }),
+    this.api.get('/devices', { ...(this.filter() as Query), limit, cursor }),
   );
-  /** How many match; null until it is known. */
+  /** How many match; null until it is known: then nothing can be done with all of them. */
   protected readonly total = signal<number | null>(null);
+  /** The same for who hears the page: only of what the person has asked for. */
+  protected readonly told = signal('');
   protected readonly totalWords = computed(() => {
     const total = this.total();
     return total === null ? '' : `${counted(total, 'device')}${this.filtered() ? ` ${this.words()}` : ''}`;
@@ -104,19 +110,23 @@ export class DevicesPage {
   private readonly chosen = signal<ReadonlySet<number>>(new Set());
   private readonly allMatching = signal(false);
   protected readonly selection = computed<Selection | null>(() => {
-    if (this.allMatching()) return { count: this.total() ?? 0, select: { filter: this.filter() } };
+    const total = this.total();
+    if (this.allMatching()) return total ? { count: total, select: { filter: this.filter() } } : null;
     const ids = [...this.chosen()];
     return ids.length ? { count: ids.length, select: { device_ids: ids } } : null;
   });
   protected readonly pageChosen = computed(() => this.devices.items().every(({ id }) => this.isChosen(id)));
   protected readonly canChooseAll = computed(
-    () => !this.allMatching() && this.pageChosen() && this.devices.hasMore() && this.chosen().size > 0,
+    () =>
+      !!this.total() && !this.allMatching() && this.pageChosen() && this.devices.hasMore() && this.chosen().size > 0,
   );
 
   protected readonly watched = WATCHED;
+  /** The account's actions that go on, and those that ended while the page was open. */
+  protected readonly jobs = signal<Job[]>([]);
+
   protected readonly count = count;
   protected readonly icons = { mdiChip, mdiPlus };
-  protected readonly isUnderWay = isUnderWay;
   protected readonly tagsOf = (device: Device) =>
     Object.entries(device.tags).map(([name, value]) => `${name}:${value}`);
 
@@ -126,7 +136,8 @@ export class DevicesPage {
       untracked(() => {
         this.clear();
         this.devices.restart();
-        this.countAll();
+        this.total.set(null);
+        this.countAll().then(() => this.told.set(this.totalWords()));
       });
     });
     inject(Feed).watch(
@@ -139,10 +150,11 @@ export class DevicesPage {
       () => !this.devices.loading() && this.devices.reload(),
     );
     repeat(() => this.countAll(), COUNT_AGAIN);
+    this.findJobs();
   }
 
-  protected setFilter(filter: DeviceFilter): void {
-    this.router.navigate([], { queryParams: queryOf(filter) });
+  protected setFilter(filter: DeviceFilter, replaceUrl = false): void {
+    this.router.navigate([], { queryParams: queryOf(filter), replaceUrl });
   }
 
   protected again(): void {
@@ -176,10 +188,31 @@ export class DevicesPage {
     this.chosen.set(new Set());
   }
 
-  /** The bar that had the focus goes: the box that selects has it then. */
   protected endSelection(): void {
     this.clear();
+    this.focusList();
+  }
+
+  protected begin(job: Job): void {
+    this.jobs.update((jobs) => [...jobs, job]);
+    this.endSelection();
+  }
+
+  protected closeJob(job: Job): void {
+    this.jobs.update((jobs) => jobs.filter((one) => one !== job));
+    this.focusList();
+  }
+
+  /** What had the focus goes: the box that selects has it then. */
+  private focusList(): void {
     setTimeout(() => this.host.nativeElement.querySelector<HTMLElement>('thead input')?.focus());
+  }
+
+  private async findJobs(): Promise<void> {
+    const account = this.session.user()?.id;
+    const { items } = await this.api.get<Page<Job>>('/jobs').catch(() => ({ items: [] }));
+    const running = items.filter((job) => job.state === 'running' && job.created_by === account);
+    this.jobs.update((jobs) => [...running.filter(({ id }) => !jobs.some((job) => job.id === id)), ...jobs]);
   }
 
   private async countAll(): Promise<void> {
@@ -188,7 +221,7 @@ export class DevicesPage {
       const { count: total } = await this.api.get<{ count: number }>('/devices/count', filter as Query);
       if (filter === this.filter()) this.total.set(total);
     } catch {
-      if (filter === this.filter()) this.total.set(null); // the list itself says what is wrong
+      /* the last count stays; the list itself says what is wrong */
     }
   }
 

@@ -1,4 +1,13 @@
-import { ChangeDetectionStrategy, Component, computed, inject, input, linkedSignal, output } from '@angular/core';
+import {
+  ChangeDetectionStrategy,
+  Component,
+  computed,
+  DestroyRef,
+  inject,
+  input,
+  linkedSignal,
+  output,
+} from '@angular/core';
 import { FormsModule } from '@angular/forms';
 import { MatAutocompleteModule } from '@angular/material/autocomplete';
 import { MatButtonModule } from '@angular/material/button';
@@ -59,12 +68,17 @@ const TYPING = 300; // ms after the last key that a text is searched for
 })
 export class FilterBar {
   readonly filter = input.required<DeviceFilter>();
-  readonly changed = output<DeviceFilter>();
+  /** typing: it goes on from a text that was searched for before. */
+  readonly changed = output<{ filter: DeviceFilter; typing: boolean }>();
 
   protected readonly facets = inject(Api).resource<Facets>(() => '/devices/facets');
   protected readonly silences = SILENCES;
   protected readonly icon = mdiClose;
-  protected readonly text = linkedSignal(() => this.filter().q ?? '');
+  /** As it is typed: what the filter has of it is without the spaces around. */
+  protected readonly text = linkedSignal<string, string>({
+    source: () => this.filter().q ?? '',
+    computation: (q, typed) => (typed?.value.trim() === q ? typed.value : q),
+  });
   protected readonly tag = linkedSignal(() => this.filter().tag ?? '');
   protected readonly any = computed(() => Object.keys(this.filter()).length > 0);
   protected readonly state = computed(() => {
@@ -78,15 +92,25 @@ export class FilterBar {
   );
   private timer: ReturnType<typeof setTimeout> | undefined;
 
-  protected set(change: Partial<DeviceFilter>): void {
+  constructor() {
+    inject(DestroyRef).onDestroy(() => clearTimeout(this.timer));
+  }
+
+  protected set(change: Partial<DeviceFilter>, typing = false): void {
     clearTimeout(this.timer);
-    this.changed.emit({ ...this.filter(), q: this.text().trim() || undefined, ...change });
+    const filter = { ...this.filter(), q: this.text().trim() || undefined, ...change };
+    this.changed.emit({ filter, typing: typing && this.filter().q !== undefined });
+  }
+
+  protected clear(): void {
+    clearTimeout(this.timer);
+    this.changed.emit({ filter: {}, typing: false });
   }
 
   protected typed(text: string): void {
     this.text.set(text);
     clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.set({}), TYPING);
+    this.timer = setTimeout(() => this.set({}, true), TYPING);
   }
 
   protected setState(state: string): void {

@@ -9,7 +9,7 @@ import { CHIP_NAMES } from '../../core/chips';
 import { coalesce } from '../../core/coalesce';
 import { Feed } from '../../core/feed';
 import { bytes, counted } from '../../core/format';
-import { Firmware, FleetSummary } from '../../core/models';
+import { Firmware } from '../../core/models';
 import { PagedList } from '../../core/paged-list';
 import { Session } from '../../core/session';
 import { Frame } from '../../ui/frame';
@@ -55,20 +55,8 @@ export class FirmwarePage {
   protected readonly size = bytes;
   protected readonly counted = counted;
   protected readonly list = new PagedList<Firmware>((cursor, limit) =>
-    this.api.list('/firmware/list', { chip: this.chip(), limit, cursor }),
+    this.api.get('/firmware/list', { chip: this.chip(), devices: true, limit, cursor }),
   );
-  private readonly summary = this.api.resource<FleetSummary>(() => '/fleet/summary');
-  /** How many devices run an image, by its id; null: not known. */
-  protected readonly runs = computed(() => {
-    const summary = this.summary.value();
-    if (!summary) return null;
-    const counts = new Map<number, number>();
-    for (const { firmware_id: id, devices } of summary.versions) {
-      if (id !== null) counts.set(id, (counts.get(id) ?? 0) + devices);
-    }
-    return counts;
-  });
-
   protected readonly opened = signal(false);
   protected readonly over = signal(false);
   protected readonly file = signal<File | null>(null);
@@ -80,10 +68,7 @@ export class FirmwarePage {
       this.chip();
       untracked(() => this.list.restart());
     });
-    const reread = coalesce(() => {
-      this.list.reload();
-      return this.summary.reload();
-    }, 1000);
+    const reread = coalesce(() => this.list.reload(), 1000);
     inject(Feed).watch(
       () => ['fleet'],
       ({ event }) => event === 'firmware' && reread(),
@@ -98,7 +83,6 @@ export class FirmwarePage {
   protected came(): void {
     this.opened.set(true); // stays, with what was uploaded, where it was open because there was nothing
     this.list.reload();
-    this.summary.reload();
   }
 
   protected dragOver(event: DragEvent): void {

@@ -16,7 +16,7 @@ import { Api } from '../../core/api';
 import { coalesce } from '../../core/coalesce';
 import { progressOf } from '../../core/counts';
 import { Feed } from '../../core/feed';
-import { count, percent } from '../../core/format';
+import { count, counted, percent } from '../../core/format';
 import { Attention, FleetSummary } from '../../core/models';
 import { repeat } from '../../core/repeat';
 import { Session } from '../../core/session';
@@ -65,6 +65,7 @@ export class HomePage {
   protected readonly summary = inject(Api).resource<FleetSummary>(() => '/fleet/summary');
   protected readonly icons = { mdiCheckCircleOutline, mdiChevronRight, mdiPlus };
   protected readonly count = count;
+  protected readonly counted = counted;
   protected readonly percent = percent;
   protected readonly progressOf = progressOf;
 

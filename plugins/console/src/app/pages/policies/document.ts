@@ -175,7 +175,7 @@ export class PolicyDocument {
   async revision(name: string): Promise<Revision> {
     let cursor: string | null = null;
     do {
-      const page: Page<Revision> = await this.api.list<Revision>(
+      const page: Page<Revision> = await this.api.get<Page<Revision>>(
         `/policies/${encodeURIComponent(this.name())}/revisions`,
         {
           limit: 100,

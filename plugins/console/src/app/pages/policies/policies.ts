@@ -37,7 +37,7 @@ export class PoliciesPage {
   protected readonly problemWords = problemWords;
   protected readonly counted = counted;
   protected readonly list = new PagedList<PolicyRow>((cursor) =>
-    this.api.list<PolicyRow>('/policies', { source: false, limit: 100, cursor }),
+    this.api.get('/policies', { source: false, limit: 100, cursor }),
   );
   protected readonly rows = computed(() =>
     this.list.items().map((policy) => ({

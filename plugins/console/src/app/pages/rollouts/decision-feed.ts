@@ -118,7 +118,7 @@ export class DecisionFeed {
   readonly rollout = input.required<number>();
 
   protected readonly list = new PagedList<Decision>((cursor, limit) =>
-    this.api.list(`/rollouts/${this.rollout()}/decisions`, { cursor, limit }),
+    this.api.get(`/rollouts/${this.rollout()}/decisions`, { cursor, limit }),
   );
 
   private came: Decision[] = [];

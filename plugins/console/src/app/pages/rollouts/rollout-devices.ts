@@ -3,7 +3,7 @@ import { RouterLink } from '@angular/router';
 import { Api } from '../../core/api';
 import { coalesce } from '../../core/coalesce';
 import { Feed } from '../../core/feed';
-import { count, counted } from '../../core/format';
+import { count } from '../../core/format';
 import { CountedState, Member, Page, RolloutCounts, RolloutUpdate, Update } from '../../core/models';
 import { PagedList } from '../../core/paged-list';
 import { Frame } from '../../ui/frame';
@@ -65,7 +65,6 @@ export class RolloutDevices {
   readonly state = input<string>();
 
   protected readonly number = count;
-  protected readonly counted = counted;
   protected readonly isUnderWay = isUnderWay;
   protected readonly shown = computed(() => STATES.find((state) => state === this.state()));
   protected readonly shownText = computed(() => lookOf(this.shown() ?? '').text.toLowerCase());
@@ -80,8 +79,8 @@ export class RolloutDevices {
     const query = { state, cursor, limit };
     const path = `/rollouts/${this.rollout()}`;
     return state && MEMBERS.includes(state)
-      ? rows(await this.api.list<Member>(`${path}/members`, query), ofMember)
-      : rows(await this.api.list<RolloutUpdate>(`${path}/devices`, query), ofUpdate);
+      ? rows(await this.api.get<Page<Member>>(`${path}/members`, query), ofMember)
+      : rows(await this.api.get<Page<RolloutUpdate>>(`${path}/devices`, query), ofUpdate);
   });
 
   private readonly changed = new Map<number, Update>();

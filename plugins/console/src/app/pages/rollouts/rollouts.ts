@@ -54,7 +54,7 @@ export class RolloutsPage {
   protected readonly shown = computed(() => STATES.find((state) => state === this.state()));
   protected readonly shownText = computed(() => lookOf(this.shown() ?? '').text.toLowerCase());
   protected readonly list = new PagedList<Rollout>((cursor, limit) =>
-    this.api.list('/rollouts', { state: this.shown(), limit, cursor }),
+    this.api.get('/rollouts', { state: this.shown(), limit, cursor }),
   );
 
   constructor() {

@@ -5,6 +5,7 @@ import { MatInputModule } from '@angular/material/input';
 import { RouterLink } from '@angular/router';
 import { Api, ApiError } from '../../core/api';
 import { bytes, counted, duration, zone } from '../../core/format';
+import { Broker } from '../../core/models';
 import { repeat } from '../../core/repeat';
 import { Session } from '../../core/session';
 import { Copy } from '../../ui/copy';
@@ -35,7 +36,7 @@ interface Settings {
     public: string;
     http: string | null;
     https: string | null;
-    mqtt: { host: string; port: number; tls: boolean };
+    mqtt: Broker;
   };
   keys: { manifest: Key; release: Key[]; auto_sign: boolean };
   config: Setting[];

@@ -71,7 +71,7 @@ export class UsersPage {
 
   protected readonly q = signal('');
   protected readonly users = new PagedList<User>((cursor, limit) =>
-    this.api.list<User>('/users', { q: this.q().trim(), limit, cursor }),
+    this.api.get('/users', { q: this.q().trim(), limit, cursor }),
   );
   protected readonly icons = { mdiAccountMultipleOutline, mdiDotsVertical, mdiShieldAccountOutline };
   protected readonly count = count;

@@ -13,7 +13,6 @@ import { PolicyFields, suggest } from '../completion';
 import { theme } from './theme';
 
 export { changedLines, merge } from '../merge';
-export { EditorState, EditorView };
 
 const colours = HighlightStyle.define([
   { tag: tags.comment, color: 'var(--code-comment)', fontStyle: 'italic' },

@@ -76,7 +76,7 @@ export class ReplayPanel {
       const found: Rollout[] = [];
       let cursor: string | null = null;
       for (let i = 0; i === 0 || (cursor && i < PAGES); i++) {
-        const page: Page<Rollout> = await this.api.list<Rollout>('/rollouts', { limit: 200, cursor });
+        const page: Page<Rollout> = await this.api.get<Page<Rollout>>('/rollouts', { limit: 200, cursor });
         found.push(...page.items.filter(({ policy }) => policy === this.policy.name()));
         cursor = page.next;
       }

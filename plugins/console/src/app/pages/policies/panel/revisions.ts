@@ -31,7 +31,7 @@ export class Revisions {
   protected readonly short = short;
   protected readonly authorName = authorName;
   protected readonly list = new PagedList<Revision>((cursor) =>
-    this.api.list<Revision>(`/policies/${encodeURIComponent(this.policy.name())}/revisions`, { limit: 50, cursor }),
+    this.api.get(`/policies/${encodeURIComponent(this.policy.name())}/revisions`, { limit: 50, cursor }),
   );
 
   constructor() {
