@@ -97,6 +97,18 @@ test('activate a change, see it in force and in its revisions, and take it back'
   assert.equal((await operator.call('GET', '/policies/canary')).revision, before.revision);
 });
 
+test('the list of revisions stays while nothing comes into force', async () => {
+  const { page } = person;
+  const asked = [];
+  page.on('request', (request) => asked.push(new URL(request.url()).pathname));
+  await Promise.all([
+    page.waitForResponse((answer) => new URL(answer.url()).pathname === '/policies/canary'),
+    page.evaluate(() => dispatchEvent(new Event('focus'))), // the page looks at what is in force
+  ]);
+  await person.settled();
+  assert.deepEqual(asked.filter((path) => path.endsWith('/revisions')), []);
+});
+
 test('somebody else was faster: both texts are there', async () => {
   const { page } = person;
   const source = page.getByRole('textbox', { name: 'Source of the policy' });
