@@ -93,7 +93,7 @@ test('activate a change, see it in force and in its revisions, and take it back'
   await page.getByText('A word on it').first().waitFor();
   await page.getByRole('button', { name: /Go back/ }).first().click();
   await page.getByRole('dialog').getByRole('button', { name: /Go back/ }).click();
-  await page.getByRole('dialog').waitFor({ state: 'detached' });
+  await page.getByText(`Revision ${before.revision.slice(0, 8)} is in force again.`).waitFor();
   assert.equal((await operator.call('GET', '/policies/canary')).revision, before.revision);
 });
 
