@@ -73,14 +73,14 @@ function SAY.held(row)
   local by = row.line and ("It is held back by %s.%s"):format(rule(row), because(row))
     or ("The device is held back: %s."):format(row.reason or "no reason was given")
   return by, row.asked > 1 and ("It has said so %d times since %s."):format(row.asked, when.words(row.since)) or nil, saw(row),
-    next_time(row), "To have it updated all the same: POST /devices/:id/update, or change the policy."
+    next_time(row), "To have it updated all the same, update this device by itself, or change the policy."
 end
 
 function SAY.skipped(row)
   local by = row.line and ("It is left out by %s.%s"):format(rule(row), because(row))
     or ("The device is left out: %s."):format(row.reason or "no reason was given")
   return by, saw(row),
-    "It is not asked again in this rollout; POST /devices/:id/update updates it all the same."
+    "It is not asked again in this rollout; it can still be updated by itself."
 end
 
 function SAY.excluded(row)
@@ -101,7 +101,7 @@ SAY.pending, SAY.offered, SAY.downloading, SAY.installing = under_way, under_way
 local function badly(row)
   return ("The update ended badly at attempt %d: %s."):format(row.attempts, row.reason or "no reason was given"),
     row.ask_at and ("It is tried again at %s."):format(when.words(row.ask_at))
-    or "It is not tried again in this rollout; POST /devices/:id/update tries once more."
+    or "It is not tried again in this rollout; it can still be updated by itself."
 end
 SAY.failed, SAY.timed_out, SAY.rejected = badly, badly, badly
 
@@ -123,7 +123,7 @@ return function(row)
   local words = { ("Rollout %d (%s) to version %s %s%s."):format(row.id, row.name, row.firmware.version,
     STATES[row.rollout_state],
     row.rollout_state == "paused" and row.rollout_reason and ": " .. row.rollout_reason or "") }
-  if row.rollout_state == "paused" then words[2] = "Nothing is offered until it is resumed (POST /rollouts/:id/resume)." end
+  if row.rollout_state == "paused" then words[2] = "Nothing is offered until it is resumed." end
   if row.state then
     local said = table.pack(SAY[row.state](row))
     for i = 1, said.n do

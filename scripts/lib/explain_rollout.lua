@@ -7,11 +7,11 @@ local when = require "lib.when"
 local UNDER_WAY = { "pending", "offered", "downloading", "installing" }
 local ENDED = { "succeeded", "vanished", "failed", "rolled_back", "rejected", "timed_out", "cancelled", "skipped" }
 local CAN = {
-  running = "POST /rollouts/:id/pause stops it for now.",
-  paused = "POST /rollouts/:id/resume goes on; /rollback brings the updated devices back; /abort leaves them as they are.",
-  rolling_back = "POST /rollouts/:id/abort stops that.",
-  completed = "POST /rollouts/:id/rollback brings the updated devices back.",
-  aborted = "POST /rollouts/:id/rollback brings the updated devices back.",
+  running = "It can be paused.",
+  paused = "It can be resumed, rolled back, which brings the updated devices back, or aborted, which leaves them as they are.",
+  rolling_back = "That can be aborted.",
+  completed = "It can be rolled back, which brings the updated devices back.",
+  aborted = "It can be rolled back, which brings the updated devices back.",
 }
 
 local function sum(counts, states)
@@ -43,14 +43,14 @@ end
 
 local SHOWN = json.record("rollout_id", "name", "state", "explanation")
 
--- row: of rollout_by_id
+-- row: of rollout_by_id. Also returns how it stands alone, to be read beside its name and state.
 return function(row)
   local standing = db.one("rollout_standing", row.id)
   local stage = row.plan.stages[row.stage + 1]
   local words = {}
   local function say(text, ...) words[#words + 1] = text and text:format(...) end
-  say("Rollout %d (%s) to version %s is %s%s.", row.id, row.name, row.firmware.version, (row.state:gsub("_", " ")),
-    row.state ~= "running" and row.reason and ": " .. row.reason or "")
+  local name = ("Rollout %d (%s) to version %s is %s%s."):format(row.id, row.name, row.firmware.version,
+    (row.state:gsub("_", " ")), row.state ~= "running" and row.reason and ": " .. row.reason or "")
   if stage then
     say('It is in stage "%s", %d of %d (%g %% of the devices), since %s.', stage.name, row.stage + 1, #row.plan.stages,
       stage.share * 100, when.words(row.stage_entered_at))
@@ -62,6 +62,9 @@ return function(row)
   elseif row.state == "running" then
     say(standing.early and "It begins at %s." or "It is about to begin.", when.words(row.starts_at))
   end
-  say(CAN[row.state])
-  return SHOWN { rollout_id = row.id, name = row.name, state = row.state, explanation = table.concat(words, " ") }
+  local standing_words = table.concat(words, " ")
+  local all = { name, CAN[row.state] }
+  if standing_words ~= "" then table.insert(all, 2, standing_words) end
+  return SHOWN { rollout_id = row.id, name = row.name, state = row.state, explanation = table.concat(all, " ") },
+    standing_words
 end

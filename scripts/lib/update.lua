@@ -18,7 +18,7 @@ end
 -- known). The offer names the chip, so that a device whose chip is not known here can tell for itself.
 function update.refusal(device, image)
   if device.chip and device.chip_reported and device.chip ~= device.chip_reported then
-    return ("cannot be installed while the device is registered as %s and reports the chip %s: PATCH its `chip` to what it is")
+    return ("cannot be installed while the device is registered as %s and reports the chip %s: set its chip to what it is")
       :format(device.chip, device.chip_reported)
   end
   if device.chip and device.chip ~= image.chip then

@@ -79,7 +79,7 @@ local function get(req)
   shown.stats = rollout.shown_stats(db.one("rollout_measured", row.id))
   shown.held, shown.excluded = reasons(row)
   shown.plan = row.plan
-  shown.explanation = explain(row).explanation
+  shown.explanation = select(2, explain(row))
   return 200, shown
 end
 

@@ -103,9 +103,10 @@ def test_explain_tells_the_rule_its_line_and_what_it_saw(otad, operator, fleet):
     assert otad.cli("explain", "no-such", check=False).returncode == 1
     answer = operator.client.get(f"/rollouts/{made['id']}").json()["explanation"]
     said = otad.cli("explain", "--rollout", made["id"]).stdout
-    assert answer.partition(" It was given ")[0].partition(" POST ")[0] in said  # how often grows by the second
-    for words in ("is running", "1 of them held back", "the rule of the server"):
+    assert answer.partition(" It was given ")[0] in said  # how often grows by the second
+    for words in ("1 of them held back", "the rule of the server"):
         assert words in answer, answer
+    assert f"Rollout {made['id']}" in said and "is running" in said and "It can be paused." in said
     assert otad.cli("explain", "--rollout", "999999999", check=False).returncode == 1
     assert otad.cli("explain", "--rollout", "first", check=False).returncode == 2
     other = Device(devices[0].system, operator, tags={"test": "another"})

@@ -137,15 +137,18 @@ test('a tab never acts for somebody who logged in in another one', async () => {
   const over = mine.getByText(/Somebody else logged in in this browser/);
   const theirs = await person.newPage();
   await theirs.goto(`${system.url}/ui/login`);
+  const logIn = async (page, email) => {
+    await page.getByLabel('Email').fill(email);
+    await page.getByLabel('Password').fill(PASSWORD);
+    await page.getByRole('button', { name: 'Log in' }).click();
+    await page.getByRole('heading', { level: 1, name: 'Home' }).waitFor();
+  };
   await person.login('operator@example.org');
-  person.page = theirs;
-  await person.login('other@example.org');
+  await logIn(theirs, 'other@example.org');
   await over.waitFor();
 
   // Who was not told, as the tab was asleep, sees it in the token.
-  await mine.getByLabel('Email').fill('operator@example.org');
-  await mine.getByLabel('Password').fill(PASSWORD);
-  await mine.getByRole('button', { name: 'Log in' }).click();
+  await logIn(mine, 'operator@example.org');
   await theirs.getByText(/Somebody else logged in in this browser/).waitFor();
   await theirs.evaluate(
     ([email, password]) => {

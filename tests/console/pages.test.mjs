@@ -139,7 +139,17 @@ test('by keyboard alone: to the search, to a device, over its tabs', async () =>
   const person = await Person.arrive(browser, system);
   await person.login('operator@example.org');
   const { page } = person;
+  const search = page.getByRole('searchbox', { name: /Find a device/ });
+  const searching = () => search.evaluate((input) => input === document.activeElement);
+  await page.getByRole('button', { name: 'Account and appearance' }).click();
+  await page.getByRole('menuitem', { name: 'Log out' }).waitFor();
+  await page.keyboard.press('Control+k');
+  assert.equal(await searching(), false, 'not from under a menu');
+  await page.keyboard.press('Escape');
+  await page.getByRole('menu').waitFor({ state: 'detached' });
   await page.keyboard.press('/');
+  assert.equal(await searching(), false, 'a single character is no shortcut');
+  await page.keyboard.press('Control+k');
   await page.keyboard.type('desk-2');
   await page.keyboard.press('Enter');
   await page.waitForURL(/q=desk-2/);
@@ -149,6 +159,34 @@ test('by keyboard alone: to the search, to a device, over its tabs', async () =>
   await page.keyboard.press('Enter');
   await page.getByRole('heading', { level: 1, name: 'desk-2' }).waitFor();
   assert.equal(await page.evaluate(() => document.activeElement?.tagName), 'H1', 'a new page is read from its beginning');
+  assert.deepEqual(person.complaints, []);
+  await person.context.close();
+});
+
+test('a password counts as kept once it was copied, not when that failed', async () => {
+  const person = await Person.arrive(browser, system);
+  const { page } = person;
+  await person.login('operator@example.org');
+  await person.go('devices/add');
+  await page.getByRole('textbox', { name: 'Code' }).fill('copied-1');
+  await page.getByRole('button', { name: 'Register device' }).click();
+  const noted = page.getByRole('checkbox', { name: /noted/ });
+  await page.evaluate(() => {
+    navigator.clipboard.writeText = () => Promise.reject(new DOMException('no', 'NotAllowedError'));
+  });
+  await page.getByRole('button', { name: 'Copy the password' }).click();
+  await page.getByText(/did not let it be copied/).waitFor();
+  assert.equal(await noted.isChecked(), false);
+  await page.locator('.brand').click();
+  await page.getByRole('dialog').getByRole('button', { name: 'Cancel' }).click();
+  await page.evaluate(() => delete navigator.clipboard.writeText);
+  await person.context.grantPermissions(['clipboard-read', 'clipboard-write']);
+  await page.getByRole('button', { name: 'Copy the password' }).click();
+  await page.getByRole('button', { name: 'Copied' }).waitFor();
+  assert.equal(await noted.isChecked(), true);
+  assert.equal(await page.evaluate(() => navigator.clipboard.readText()), await page.locator('.password').innerText());
+  await page.locator('.brand').click();
+  await page.getByRole('heading', { level: 1, name: 'Home' }).waitFor();
   assert.deepEqual(person.complaints, []);
   await person.context.close();
 });

@@ -93,8 +93,20 @@ test('activate a change, see it in force and in its revisions, and take it back'
   await page.getByText('A word on it').first().waitFor();
   await page.getByRole('button', { name: /Go back/ }).first().click();
   await page.getByRole('dialog').getByRole('button', { name: /Go back/ }).click();
-  await page.getByRole('dialog').waitFor({ state: 'detached' });
+  await page.getByText(`Revision ${before.revision.slice(0, 8)} is in force again.`).waitFor();
   assert.equal((await operator.call('GET', '/policies/canary')).revision, before.revision);
+});
+
+test('the list of revisions stays while nothing comes into force', async () => {
+  const { page } = person;
+  const asked = [];
+  page.on('request', (request) => asked.push(new URL(request.url()).pathname));
+  await Promise.all([
+    page.waitForResponse((answer) => new URL(answer.url()).pathname === '/policies/canary'),
+    page.evaluate(() => dispatchEvent(new Event('focus'))), // the page looks at what is in force
+  ]);
+  await person.settled();
+  assert.deepEqual(asked.filter((path) => path.endsWith('/revisions')), []);
 });
 
 test('somebody else was faster: both texts are there', async () => {

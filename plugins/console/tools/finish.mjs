@@ -1,5 +1,5 @@
 // After `ng build`, which builds into dist/new: names the API in index.html (OTAD_API: where the console is served by
-// somebody else than otad), compresses once what otad then sends as it is (FILE.br and FILE.gz beside each FILE that gets
+// somebody else than otad), which lets the page ask no other host, compresses once what otad then sends as it is (FILE.br and FILE.gz beside each FILE that gets
 // smaller), and puts it in the place of dist/browser. What does not build leaves the console that was built before.
 import { existsSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { extname, join } from 'node:path';
@@ -13,10 +13,12 @@ const compressible = new Set(['.css', '.html', '.ico', '.js', '.json', '.svg', '
 const index = join(dist, 'index.html');
 const api = process.env.OTAD_API ?? '';
 if (api && !/^https?:\/\/[^\s"'<>]+$/.test(api)) throw new Error(`OTAD_API is no address: ${api}`);
-writeFileSync(
-  index,
-  readFileSync(index, 'utf8').replace('name="otad-api" content=""', `name="otad-api" content="${api}"`),
-);
+if (api) {
+  const { origin } = new URL(api);
+  const policy = `connect-src 'self' ${origin} ${origin.replace('http', 'ws')}`;
+  const named = `<meta http-equiv="Content-Security-Policy" content="${policy}"><meta name="otad-api" content="${api}"`;
+  writeFileSync(index, readFileSync(index, 'utf8').replace('<meta name="otad-api" content=""', named));
+}
 
 for (const name of readdirSync(dist, { recursive: true })) {
   const file = join(dist, name);

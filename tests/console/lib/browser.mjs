@@ -46,11 +46,11 @@ function stillness() {
 
 /** A person with a browser of their own: `page`, and `complaints`, what it had to say. */
 export class Person {
-  static async arrive(browser, system, look = 'light') {
+  static async arrive(browser, system, look = 'light', options = {}) {
     const person = new Person();
     person.system = system;
     person.complaints = [];
-    person.context = await browser.newContext({ ...LOOKS[look], timezoneId: 'Europe/Berlin', locale: 'en-GB' });
+    person.context = await browser.newContext({ ...LOOKS[look], timezoneId: 'Europe/Berlin', locale: 'en-GB', ...options });
     person.page = await person.newPage();
     return person;
   }

@@ -47,6 +47,7 @@ export class System {
       ...settings,
     };
     system.url = `http://localhost:${ports[0]}`;
+    system.secureUrl = `https://localhost:${ports[1]}`; // with a certificate of its own making
     system.devices = [];
     system.printed = (await system.up('--detach')).stdout;
     return system;

@@ -45,6 +45,8 @@ const FOR_OPERATORS: Place[] = [
 ];
 const SETTINGS: Place = { path: '/settings', text: 'Settings', icon: mdiCogOutline };
 
+const MAC = /Mac|iPhone|iPad/.test(navigator.platform);
+
 const FEED_WORDS = {
   idle: '',
   connecting: 'Connecting…',
@@ -66,6 +68,7 @@ export class Shell {
   protected readonly session = inject(Session);
   protected readonly feed = inject(Feed);
   protected readonly theme = theme;
+  protected readonly findKeys = MAC ? { shown: '⌘K', told: 'Meta+K' } : { shown: 'Ctrl K', told: 'Control+K' };
   protected readonly setTheme = (value: Theme) => setTheme(value);
   protected readonly icons = { mdiAccountCircleOutline, mdiMagnify, mdiMenu, mdiThemeLightDark };
   protected readonly places = computed(() => [...PLACES, ...(this.session.operator() ? FOR_OPERATORS : []), SETTINGS]);
@@ -89,19 +92,15 @@ export class Shell {
     this.main().nativeElement.focus();
   }
 
-  /** "/" goes to the search, as everywhere; Escape closes the navigation. */
+  /** Control-K goes to the search, but not from under a dialog or a menu; Escape closes the navigation. */
   protected onKey(event: KeyboardEvent): void {
-    const at = event.target as HTMLElement;
-    if (
-      event.key === '/' &&
-      !event.ctrlKey &&
-      !event.metaKey &&
-      !at.closest('input, textarea, select, [contenteditable]')
-    ) {
+    const { key, altKey, shiftKey, ctrlKey, metaKey } = event;
+    const control = MAC ? metaKey && !ctrlKey : ctrlKey && !metaKey;
+    if (key === 'k' && control && !altKey && !shiftKey && !document.querySelector('.cdk-overlay-backdrop')) {
       event.preventDefault();
       this.find().nativeElement.focus();
       this.find().nativeElement.select();
-    } else if (event.key === 'Escape' && this.open()) {
+    } else if (key === 'Escape' && this.open()) {
       this.open.set(false);
       this.opener().nativeElement.focus(); // what had the focus may be hidden now
     }

@@ -1,6 +1,12 @@
-import { ago, bytes, counted, duration, percent, wilson } from './format';
+import { ago, bytes, counted, duration, fullTime, localTimes, percent, wilson } from './format';
 
 describe('values in words', () => {
+  it('times in what the server says are local', () => {
+    expect(localTimes('It is asked again at 2026-11-29 08:12:02 UTC.')).toBe(
+      `It is asked again at ${fullTime('2026-11-29T08:12:02Z')}.`,
+    );
+  });
+
   it('durations change their unit where numbers get long', () => {
     expect([0.25, 75, 120, 5400, 7200, 86_400 * 2].map(duration)).toEqual([
       '0.25 s',

@@ -64,6 +64,11 @@ export function clockTime(at: string | number): string {
   return CLOCK.format(new Date(at));
 }
 
+/** What the server says, with its times, such as 2026-11-29 08:12:02 UTC, as fullTime() tells them. */
+export function localTimes(text: string): string {
+  return text.replace(/\b(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d) UTC\b/g, (_, day, time) => fullTime(`${day}T${time}Z`));
+}
+
 /** "29 Nov, 09:12", where the zone is said elsewhere */
 export function shortTime(at: string | number): string {
   return SHORT.format(new Date(at));

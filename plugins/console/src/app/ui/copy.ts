@@ -17,7 +17,7 @@ import { Toast } from './toast';
 })
 export class Copy {
   private readonly toast = inject(Toast);
-  readonly text = input.required<string>();
+  readonly text = input.required<string | (() => string)>();
   readonly what = input('');
   readonly copied = output();
   protected readonly possible = !!navigator.clipboard;
@@ -25,8 +25,9 @@ export class Copy {
   protected readonly icons = { mdiCheck, mdiContentCopy };
 
   protected async copy(): Promise<void> {
+    const text = this.text();
     try {
-      await navigator.clipboard.writeText(this.text());
+      await navigator.clipboard.writeText(typeof text === 'string' ? text : text());
     } catch {
       this.toast.error(new Error('The browser did not let it be copied. Select the text and copy it by hand.'));
       return;

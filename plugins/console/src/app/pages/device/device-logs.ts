@@ -23,7 +23,7 @@ import { ActivatedRoute, Router } from '@angular/router';
 import { mdiDownload, mdiPause, mdiPlay } from '@mdi/js';
 import { Api, ApiError } from '../../core/api';
 import { Feed } from '../../core/feed';
-import { clockTime, count, counted, zone } from '../../core/format';
+import { count, counted, zone } from '../../core/format';
 import { LogLine, Page } from '../../core/models';
 import { save } from '../../core/save';
 import { Copy } from '../../ui/copy';
@@ -32,7 +32,6 @@ import { Empty, Loading, Problem } from '../../ui/notice';
 import { asText, before, filtered, LogBuffer } from './log-buffer';
 
 const PAGE = 200;
-const DAY = new Intl.DateTimeFormat(undefined, { weekday: 'short', year: 'numeric', month: 'short', day: 'numeric' });
 
 /** The device's log as a terminal shows it: the newest line is the last, and new ones push it up. */
 @Component({
@@ -64,7 +63,6 @@ export class DeviceLogs {
 
   protected readonly icons = { mdiDownload, mdiPause, mdiPlay };
   protected readonly zone = zone();
-  protected readonly clockTime = clockTime;
   protected readonly count = count;
   protected readonly counted = counted;
   protected readonly levels = [
@@ -77,16 +75,8 @@ export class DeviceLogs {
   protected readonly buffer = new LogBuffer();
   protected readonly level = linkedSignal(() => this.query().get('level') ?? '');
   protected readonly text = linkedSignal(() => this.query().get('find') ?? '');
-  protected readonly shown = computed(() => {
-    let day = '';
-    return filtered(this.buffer.lines(), this.level(), this.text()).map((line) => {
-      const its = DAY.format(new Date(line.at));
-      const begins = its === day ? null : its;
-      day = its;
-      return { ...line, begins };
-    });
-  });
-  protected readonly whole = computed(() => asText(this.shown()));
+  protected readonly shown = computed(() => filtered(this.buffer.lines(), this.level(), this.text()));
+  protected readonly whole = () => asText(this.shown());
   protected readonly fresh = signal(true); // nothing was read yet
   protected readonly loading = signal(false);
   protected readonly error = signal<ApiError | null>(null);

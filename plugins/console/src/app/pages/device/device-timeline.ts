@@ -12,12 +12,12 @@ import {
 } from '@mdi/js';
 import { Api } from '../../core/api';
 import { coalesce } from '../../core/coalesce';
-import { explainedDevice } from '../../core/explanation';
 import { Feed } from '../../core/feed';
 import { clockTime, zone } from '../../core/format';
 import { Page, StatusNews, TimelineEntry } from '../../core/models';
 import { PagedList } from '../../core/paged-list';
 import { Session } from '../../core/session';
+import { Explanation } from '../../ui/explanation';
 import { Icon } from '../../ui/icon';
 import { More } from '../../ui/more';
 import { Empty, Loading } from '../../ui/notice';
@@ -39,7 +39,7 @@ const DAY = new Intl.DateTimeFormat(undefined, { weekday: 'long', year: 'numeric
 @Component({
   selector: 'otad-device-timeline',
   changeDetection: ChangeDetectionStrategy.OnPush,
-  imports: [Empty, Icon, Loading, More, PolicyLine, RouterLink],
+  imports: [Empty, Explanation, Icon, Loading, More, PolicyLine, RouterLink],
   templateUrl: './device-timeline.html',
   styleUrl: './device-timeline.scss',
 })
@@ -120,7 +120,6 @@ function shown(entry: TimelineEntry) {
     key: key(entry),
     look: KINDS[entry.kind] ?? { icon: mdiPlusCircleOutline, text: entry.kind },
     clock: clockTime(entry.at).slice(0, 8),
-    words: explainedDevice(entry.text),
     rollout: number('rollout_id'),
     policy: policy && { name: policy, revision: text('revision'), line: number('line'), file: text('file') },
   };

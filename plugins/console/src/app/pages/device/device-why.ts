@@ -1,9 +1,8 @@
 import { ChangeDetectionStrategy, Component, computed, inject } from '@angular/core';
 import { RouterLink } from '@angular/router';
-import { explainedDevice } from '../../core/explanation';
 import { count } from '../../core/format';
-import { RolloutMembership } from '../../core/models';
 import { Session } from '../../core/session';
+import { Explanation } from '../../ui/explanation';
 import { Loading, Problem } from '../../ui/notice';
 import { PolicyLine } from '../../ui/policy-line';
 import { StateBadge } from '../../ui/state-badge';
@@ -13,7 +12,7 @@ import { DeviceState } from './device-state';
 @Component({
   selector: 'otad-device-why',
   changeDetection: ChangeDetectionStrategy.OnPush,
-  imports: [Loading, PolicyLine, Problem, RouterLink, StateBadge],
+  imports: [Explanation, Loading, PolicyLine, Problem, RouterLink, StateBadge],
   templateUrl: './device-why.html',
   styles: `
     .own {
@@ -65,15 +64,11 @@ export class DeviceWhy {
     this.state.underWay() ? 'Why it is being updated' : 'Why it is not being updated',
   );
   /** Its own story: the first line; the others are those of rollouts. */
-  protected readonly own = computed(() => explainedDevice(this.state.explanation()?.explanation.split('\n')[0] ?? ''));
+  protected readonly own = computed(() => this.state.explanation()?.explanation.split('\n')[0] ?? '');
   protected readonly rollouts = computed(() =>
-    (this.state.explanation()?.rollouts ?? []).filter((row) => row.state !== 'untargeted').map(shown),
+    (this.state.explanation()?.rollouts ?? []).filter((row) => row.state !== 'untargeted'),
   );
   protected readonly others = computed(() =>
-    (this.state.explanation()?.rollouts ?? []).filter((row) => row.state === 'untargeted').map(shown),
+    (this.state.explanation()?.rollouts ?? []).filter((row) => row.state === 'untargeted'),
   );
-}
-
-function shown(row: RolloutMembership) {
-  return { ...row, words: explainedDevice(row.explanation) };
 }

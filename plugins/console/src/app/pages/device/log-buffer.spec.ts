@@ -1,3 +1,4 @@
+import { clockTime } from '../../core/format';
 import { asText, before, filtered, LogBuffer } from './log-buffer';
 
 const line = (n: number, level = 'info', message = `line ${n}`) => ({
@@ -88,6 +89,9 @@ describe('log filter', () => {
   });
 
   it('writes lines as text', () => {
-    expect(asText([line(0, 'warn', 'low')], true)).toBe('2026-01-01T00:00:00.000Z warn  low\n');
+    const buffer = new LogBuffer();
+    buffer.push([line(0, 'warn', 'low')]);
+    expect(asText(buffer.lines(), true)).toBe('2026-01-01T00:00:00.000Z warn  low\n');
+    expect(asText(buffer.lines())).toBe(`${clockTime(line(0).at)} warn  low\n`);
   });
 });

@@ -5,7 +5,12 @@ import { LogLine } from '../../core/models';
 
 export interface Line extends LogLine {
   key: number;
+  /** When it was said, in words, which take long to find: once for each line. */
+  day: string;
+  clock: string;
 }
+
+const DAY = new Intl.DateTimeFormat(undefined, { weekday: 'short', year: 'numeric', month: 'short', day: 'numeric' });
 
 export const LEVELS = ['error', 'warn', 'info', 'debug'];
 
@@ -79,8 +84,8 @@ export class LogBuffer {
     return true;
   }
 
-  private keyed(line: LogLine): Line {
-    return { at: line.at, level: line.level, message: line.message, key: ++this.key };
+  private keyed({ at, level, message }: LogLine): Line {
+    return { at, level, message, key: ++this.key, day: DAY.format(new Date(at)), clock: clockTime(at) };
   }
 }
 
@@ -109,8 +114,6 @@ export function filtered<T extends LogLine>(lines: T[], level: string, text: str
 }
 
 /** As text: for the clipboard, and as a file, which has whole times in UTC. */
-export function asText(lines: LogLine[], whole = false): string {
-  return lines
-    .map(({ at, level, message }) => `${whole ? at : clockTime(at)} ${level.padEnd(5)} ${message}\n`)
-    .join('');
+export function asText(lines: Line[], whole = false): string {
+  return lines.map(({ at, clock, level, message }) => `${whole ? at : clock} ${level.padEnd(5)} ${message}\n`).join('');
 }

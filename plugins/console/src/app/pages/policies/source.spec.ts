@@ -10,7 +10,19 @@ const problem = (line: number | null, message: string, severity: 'error' | 'warn
 describe('nameProblem', () => {
   it('takes what the server takes', () => {
     for (const name of ['a', 'canary', 'night_window_2', 'a'.repeat(32)]) expect(nameProblem(name)).toBeNull();
-    for (const name of ['', '2nd', '_a', 'Canary', 'a-b', 'a b', 'a'.repeat(33), 'canary_test', 'fields'])
+    for (const name of [
+      '',
+      '2nd',
+      '_a',
+      'Canary',
+      'a-b',
+      'a b',
+      'a'.repeat(33),
+      'canary_test',
+      'check',
+      'fields',
+      'simulate',
+    ])
       expect(nameProblem(name)).toBeTruthy();
   });
 });

@@ -8,7 +8,7 @@ export function nameProblem(name: string): string | null {
   if (!/^[a-z]/.test(name)) return 'Begin with a letter from a to z.';
   if (name.length > 32) return 'Use at most 32 characters.';
   if (name.endsWith('_test')) return 'Names that end in _test are for tests.';
-  if (name === 'fields') return 'This name is taken by the server.';
+  if (['check', 'fields', 'simulate'].includes(name)) return 'This name is taken by the server.';
   return null;
 }
 

@@ -4,13 +4,13 @@ import { RouterLink } from '@angular/router';
 import { Api } from '../../core/api';
 import { coalesce } from '../../core/coalesce';
 import { goesBack } from '../../core/counts';
-import { explainedRollout } from '../../core/explanation';
 import { Feed } from '../../core/feed';
 import { count, counted, now } from '../../core/format';
 import { Rollout, RolloutDetail } from '../../core/models';
 import { PageTitle } from '../../core/page-title';
 import { ReplayView } from '../../simulation/replay';
 import { Confirm, Question } from '../../ui/confirm';
+import { Explanation } from '../../ui/explanation';
 import { Loading, Problem } from '../../ui/notice';
 import { PageHeader } from '../../ui/page-header';
 import { Reasons } from '../../ui/reasons';
@@ -51,6 +51,7 @@ const VERBS: Record<Steering, string> = { pause: 'Pause', resume: 'Resume', abor
   changeDetection: ChangeDetectionStrategy.OnPush,
   imports: [
     DecisionFeed,
+    Explanation,
     FailureRate,
     Loading,
     MatButtonModule,
@@ -83,7 +84,6 @@ export class RolloutPage {
   protected readonly counted = counted;
   protected readonly rollout = this.api.resource<RolloutDetail>(() => `/rollouts/${this.id()}`);
   protected readonly it = computed(() => this.rollout.value() ?? null);
-  protected readonly explanation = computed(() => explainedRollout(this.it()?.explanation ?? ''));
   protected readonly steering = computed(() => {
     const rollout = this.it();
     return rollout ? steeringOf(rollout.state) : [];

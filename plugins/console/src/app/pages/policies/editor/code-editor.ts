@@ -14,8 +14,7 @@ import {
   viewChild,
 } from '@angular/core';
 import { PolicyProblem } from '../../../core/models';
-import { Problem } from '../../../ui/notice';
-import { Loading } from '../../../ui/notice';
+import { Loading, Problem } from '../../../ui/notice';
 import { PolicyFields } from '../completion';
 
 type Setup = typeof import('./setup');
