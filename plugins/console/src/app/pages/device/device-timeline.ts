@@ -49,8 +49,8 @@ export class DeviceTimeline {
   readonly device = input.required<number>();
 
   protected readonly zone = zone();
-  protected readonly list = new PagedList<TimelineEntry>((cursor) =>
-    this.api.list<TimelineEntry>(`/devices/${this.device()}/timeline`, { cursor }),
+  protected readonly list = new PagedList<TimelineEntry>((cursor, limit) =>
+    this.api.list<TimelineEntry>(`/devices/${this.device()}/timeline`, { cursor, limit }),
   );
   protected readonly days = computed(() => {
     const days: { day: string; entries: ReturnType<typeof shown>[] }[] = [];
@@ -75,7 +75,7 @@ export class DeviceTimeline {
         if (event === 'update' || event === 'decision' || (event === 'status' && this.tells(data as StatusNews)))
           this.news();
       },
-      () => this.list.reload(),
+      () => !this.list.loading() && this.list.reload(),
     );
   }
 

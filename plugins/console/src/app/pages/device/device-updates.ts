@@ -33,8 +33,8 @@ export class DeviceUpdates {
   private readonly api = inject(Api);
   protected readonly session = inject(Session);
   readonly device = input.required<number>();
-  protected readonly list = new PagedList<Update>((cursor) =>
-    this.api.list<Update>(`/devices/${this.device()}/updates`, { cursor }),
+  protected readonly list = new PagedList<Update>((cursor, limit) =>
+    this.api.list<Update>(`/devices/${this.device()}/updates`, { cursor, limit }),
   );
 
   constructor() {
@@ -49,9 +49,10 @@ export class DeviceUpdates {
         const update = data as Update;
         if (this.list.items().some(({ id }) => id === update.id))
           this.list.patch((row) => (row.id === update.id ? update : row));
-        else if (!this.list.fresh() && update.id > (this.list.items()[0]?.id ?? 0)) this.list.prepend(update);
+        else if (this.list.loading()) this.list.reload();
+        else if (update.id > (this.list.items()[0]?.id ?? 0)) this.list.prepend(update);
       },
-      () => this.list.reload(),
+      () => !this.list.loading() && this.list.reload(),
     );
   }
 

@@ -117,8 +117,8 @@ export class DecisionFeed {
 
   readonly rollout = input.required<number>();
 
-  protected readonly list = new PagedList<Decision>((cursor) =>
-    this.api.list(`/rollouts/${this.rollout()}/decisions`, { cursor }),
+  protected readonly list = new PagedList<Decision>((cursor, limit) =>
+    this.api.list(`/rollouts/${this.rollout()}/decisions`, { cursor, limit }),
   );
 
   private came: Decision[] = [];
@@ -132,7 +132,7 @@ export class DecisionFeed {
       const news = this.came;
       this.came = [];
       if (news.length > MANY || this.list.items().length + news.length > MOST) {
-        this.list.reload();
+        this.list.reload(0);
         return;
       }
       const known = new Set(this.list.items().map(({ id }) => id));
@@ -145,7 +145,7 @@ export class DecisionFeed {
         if (this.came.length <= MANY) this.came.push(data as Decision);
         show();
       },
-      () => this.list.reload(),
+      () => !this.list.loading() && this.list.reload(),
     );
   }
 }

@@ -30,7 +30,6 @@ interface Row {
   at: string;
 }
 
-const PAGE = 50;
 /** States that devices are in without an update of theirs. */
 const MEMBERS: ListedState[] = ['held', 'waiting', 'vanished', 'skipped', 'excluded'];
 const STATES: ListedState[] = [
@@ -76,9 +75,9 @@ export class RolloutDevices {
       ({ state, n }) => n !== 0 || state === this.shown(),
     ),
   );
-  protected readonly list = new PagedList<Row>(async (cursor) => {
+  protected readonly list = new PagedList<Row>(async (cursor, limit) => {
     const state = this.shown();
-    const query = { state, cursor, limit: PAGE };
+    const query = { state, cursor, limit };
     const path = `/rollouts/${this.rollout()}`;
     return state && MEMBERS.includes(state)
       ? rows(await this.api.list<Member>(`${path}/members`, query), ofMember)
@@ -93,7 +92,7 @@ export class RolloutDevices {
       this.shown();
       untracked(() => this.list.restart());
     });
-    const reread = coalesce(() => this.list.items().length <= PAGE && this.list.reload(), 1000);
+    const reread = coalesce(() => !this.list.loading() && this.list.reload(), 1000);
     const show = coalesce(() => {
       const news = ({ id }: Row) => (id === null ? undefined : this.changed.get(id));
       const known = this.list.items().filter(news).length;
@@ -101,7 +100,7 @@ export class RolloutDevices {
         const update = news(row);
         return update ? { ...ofUpdate({ ...update, device_code: null, name: row.name }), name: row.name } : row;
       });
-      if (known < this.changed.size || this.shown()) reread();
+      if ((known < this.changed.size || this.shown()) && this.list.first()) reread();
       this.changed.clear();
     }, 250);
     inject(Feed).watch(

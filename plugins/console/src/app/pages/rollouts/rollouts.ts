@@ -53,8 +53,8 @@ export class RolloutsPage {
   /** The state that the address names, if there is such a one. */
   protected readonly shown = computed(() => STATES.find((state) => state === this.state()));
   protected readonly shownText = computed(() => lookOf(this.shown() ?? '').text.toLowerCase());
-  protected readonly list = new PagedList<Rollout>((cursor) =>
-    this.api.list('/rollouts', { state: this.shown(), cursor }),
+  protected readonly list = new PagedList<Rollout>((cursor, limit) =>
+    this.api.list('/rollouts', { state: this.shown(), cursor, limit }),
   );
 
   constructor() {
