@@ -9,12 +9,15 @@ import { Api } from '../../core/api';
 import { fullTime, zone } from '../../core/format';
 import { AuditEntry, Page, User } from '../../core/models';
 import { PagedList } from '../../core/paged-list';
+import { repeat } from '../../core/repeat';
 import { Frame } from '../../ui/frame';
 import { More } from '../../ui/more';
 import { Empty, Loading } from '../../ui/notice';
 import { PageHeader } from '../../ui/page-header';
 import { Time } from '../../ui/time';
 import { ACTIONS, changesOf, KINDS, linkOf } from './entry';
+
+const AGAIN = 15_000; // ms
 
 /** Who did what, when and from where, and what it was before and after. */
 @Component({
@@ -58,8 +61,8 @@ export class AuditPage {
     { equal: (a, b) => JSON.stringify(a) === JSON.stringify(b) },
   );
   protected readonly filtered = computed(() => Object.values(this.filter()).some(Boolean));
-  protected readonly entries = new PagedList<AuditEntry>((cursor) =>
-    this.api.list<AuditEntry>('/audit', { ...this.filter(), limit: 50, cursor }),
+  protected readonly entries = new PagedList<AuditEntry>((cursor, limit) =>
+    this.api.list<AuditEntry>('/audit', { ...this.filter(), limit, cursor }),
   );
   protected readonly users = this.api.resource<Page<User>>(() => '/users?limit=200');
   protected readonly open = signal<number | null>(null);
@@ -78,6 +81,8 @@ export class AuditPage {
       this.filter();
       untracked(() => this.entries.restart());
     });
+    // The live feed does not tell of this.
+    repeat(() => this.entries.first() && !this.entries.loading() && this.entries.reload(), AGAIN);
   }
 
   protected set(change: Record<string, string | undefined>): void {

@@ -10,6 +10,7 @@ import { Api } from '../../core/api';
 import { count } from '../../core/format';
 import { Role, User } from '../../core/models';
 import { PagedList } from '../../core/paged-list';
+import { repeat } from '../../core/repeat';
 import { Session } from '../../core/session';
 import { Confirm } from '../../ui/confirm';
 import { Frame } from '../../ui/frame';
@@ -21,6 +22,7 @@ import { Time } from '../../ui/time';
 import { Toast } from '../../ui/toast';
 
 const TYPING = 300; // ms
+const AGAIN = 15_000;
 
 /** Accounts and their roles. */
 @Component({
@@ -68,8 +70,8 @@ export class UsersPage {
   protected readonly session = inject(Session);
 
   protected readonly q = signal('');
-  protected readonly users = new PagedList<User>((cursor) =>
-    this.api.list<User>('/users', { q: this.q().trim(), limit: 50, cursor }),
+  protected readonly users = new PagedList<User>((cursor, limit) =>
+    this.api.list<User>('/users', { q: this.q().trim(), limit, cursor }),
   );
   protected readonly icons = { mdiAccountMultipleOutline, mdiDotsVertical, mdiShieldAccountOutline };
   protected readonly count = count;
@@ -80,6 +82,8 @@ export class UsersPage {
       const timer = setTimeout(() => untracked(() => this.users.reload()), wait);
       cleanUp(() => clearTimeout(timer));
     });
+    // The live feed does not tell of this.
+    repeat(() => this.users.first() && !this.users.loading() && this.users.reload(), AGAIN);
   }
 
   protected async setRole(user: User, role: Role): Promise<void> {
