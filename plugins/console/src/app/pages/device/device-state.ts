@@ -20,6 +20,8 @@ export class DeviceState {
   private readonly api = inject(Api);
   private readonly feed = inject(Feed);
   private turn = 0;
+  private reading = 0; // answers to come
+  private came: StatusNews[] = []; // while they come, which may be older
 
   /** The page sets it; 0: the address names no device. */
   readonly id = signal<number | undefined>(undefined);
@@ -36,6 +38,7 @@ export class DeviceState {
   readonly imagesError = signal<ApiError | null>(null);
 
   readonly chip = computed(() => this.device()?.chip ?? this.device()?.chip_reported ?? null);
+  private readonly known = computed(() => this.device() !== null);
   readonly underWay = computed(() => {
     const update = this.update();
     return update && isUnderWay(update.state) ? update : null;
@@ -54,8 +57,8 @@ export class DeviceState {
       untracked(() => this.load());
     });
     effect(() => {
-      this.chip();
-      if (this.device()) untracked(() => this.readImages());
+      this.chip(); // may be null of a device, too
+      if (this.known()) untracked(() => this.readImages());
     });
     this.feed.watch(
       () => (this.id() ? [`device:${this.id()}`] : []),
@@ -82,6 +85,7 @@ export class DeviceState {
 
   async readDevice(): Promise<Device | null> {
     const id = this.id();
+    this.reading++;
     try {
       const [device, status] = await Promise.all([
         this.api.get<Device>(this.path),
@@ -91,10 +95,13 @@ export class DeviceState {
       this.device.set(device);
       this.telemetry.set(status.telemetry);
       if (status.update) this.takeUpdate(status.update);
+      this.came.filter((said) => !isOlder(said, device)).forEach((said) => this.takeStatus(said));
       return device;
     } catch (error) {
       if (id === this.id()) this.error.set(ApiError.of(error));
       return null;
+    } finally {
+      if (--this.reading === 0) this.came = [];
     }
   }
 
@@ -136,6 +143,7 @@ export class DeviceState {
   }
 
   private forget(): void {
+    this.came = [];
     this.device.set(null);
     this.telemetry.set({});
     this.explanation.set(null);
@@ -145,8 +153,10 @@ export class DeviceState {
   }
 
   private take({ event, data }: FeedMessage): void {
-    if (event === 'status') this.takeStatus(data as StatusNews);
-    else if (event === 'update') {
+    if (event === 'status') {
+      if (this.reading) this.came.push(data as StatusNews);
+      this.takeStatus(data as StatusNews);
+    } else if (event === 'update') {
       this.takeUpdate(data as Update);
       this.askWhy();
     } else if (event === 'decision') this.askWhy();
@@ -167,4 +177,9 @@ export class DeviceState {
     if (version !== device.firmware_version) this.askDevice();
     if (version !== device.firmware_version || said.status !== device.status) this.askWhy();
   }
+}
+
+/** The API tells microseconds, the feed milliseconds of the same message. */
+function isOlder(said: StatusNews, device: Device): boolean {
+  return !!said.last_seen && !!device.last_seen && said.last_seen.slice(0, 23) < device.last_seen.slice(0, 23);
 }
