@@ -8,7 +8,7 @@ import {
   HttpParams,
   HttpResponse,
 } from '@angular/common/http';
-import { DestroyRef, inject, Injectable } from '@angular/core';
+import { DestroyRef, inject, Injectable, untracked } from '@angular/core';
 import { catchError, firstValueFrom, from, fromEvent, NEVER, switchMap, takeUntil, throwError } from 'rxjs';
 import { Page } from './models';
 import { Session } from './session';
@@ -27,6 +27,13 @@ interface Options {
   headers?: Record<string, string>;
   /** Aborted: nobody waits for the answer any more, and the server, told so, computes no further. */
   signal?: AbortSignal;
+}
+
+/** Reads resources again. False: one is being read for the first time, which is not begun anew, and is to be asked for again. */
+export function reload(...resources: Pick<HttpResourceRef<unknown>, 'status' | 'reload'>[]): boolean {
+  const busy = untracked(() => resources.some(({ status }) => status() === 'loading'));
+  resources.forEach((resource) => resource.reload());
+  return !busy;
 }
 
 /** For what takes long: aborted when the component goes. In an injection context. */

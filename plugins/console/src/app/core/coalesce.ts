@@ -2,20 +2,21 @@ import { DestroyRef, inject } from '@angular/core';
 
 /**
  * Runs `task` soon after the first of many calls, and no more often than each `ms` milliseconds: for reading anew what
- * events say has changed. In an injection context; stops with it.
+ * events say has changed. False from it is a further call. In an injection context; stops with it.
  */
-export function coalesce(task: () => void, ms: number): () => void {
+export function coalesce(task: () => unknown, ms: number): () => void {
   let timer: ReturnType<typeof setTimeout> | undefined;
   let last = 0;
   inject(DestroyRef).onDestroy(() => clearTimeout(timer));
-  return () => {
+  const call = () => {
     timer ??= setTimeout(
       () => {
         timer = undefined;
         last = Date.now();
-        task();
+        if (task() === false) call();
       },
       Math.max(0, last + ms - Date.now()),
     );
   };
+  return call;
 }

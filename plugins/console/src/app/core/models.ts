@@ -421,7 +421,7 @@ export interface AuditEntry {
   after: Record<string, unknown> | null;
 }
 
-export type FeedEvent = 'status' | 'log' | 'update' | 'rollout' | 'decision' | 'firmware' | 'dropped';
+export type FeedEvent = 'status' | 'log' | 'update' | 'rollout' | 'decision' | 'firmware';
 
 export interface FeedMessage<T = unknown> {
   topic: string;
@@ -429,6 +429,12 @@ export interface FeedMessage<T = unknown> {
   at: string;
   data: T;
 }
+
+/** What the live feed says of itself: an error's topic is null where a message as a whole is meant. */
+export type FeedNotice =
+  | { event: 'dropped'; data: { count: number } }
+  | { event: 'error'; data: { topic: string | null; detail: string } }
+  | { event: 'done'; data: { id: number } };
 
 /** Data of `status` events: what a message of the device told. */
 export interface StatusNews {

@@ -31,9 +31,8 @@ import { BulkBar, Selection } from './bulk-bar';
 import { filterOf, filterWords, queryOf } from './filter';
 import { FilterBar } from './filter-bar';
 
-const PAGE = 50;
 const COUNT_AGAIN = 15_000; // ms
-const WATCHED = 400; // rows followed live: their topics, not the whole fleet's
+const WATCHED = 150; // rows followed live: their topics, not the whole fleet's; a connection may have 200 topics
 
 /** All devices that the account sees: filtered and paged by the server, followed live, changed in bulk. */
 @Component({
@@ -92,8 +91,8 @@ export class DevicesPage {
   protected readonly filtered = computed(() => Object.keys(this.filter()).length > 0);
   protected readonly words = computed(() => filterWords(this.filter()));
 
-  protected readonly devices = new PagedList<Device>((cursor) =>
-    this.api.list<Device>('/devices', { ...(this.filter() as Query), limit: PAGE, cursor }),
+  protected readonly devices = new PagedList<Device>((cursor, limit) =>
+    this.api.list<Device>('/devices', { ...(this.filter() as Query), limit, cursor }),
   );
   /** How many match; null until it is known. */
   protected readonly total = signal<number | null>(null);
@@ -114,6 +113,7 @@ export class DevicesPage {
     () => !this.allMatching() && this.pageChosen() && this.devices.hasMore() && this.chosen().size > 0,
   );
 
+  protected readonly watched = WATCHED;
   protected readonly count = count;
   protected readonly icons = { mdiChip, mdiPlus };
   protected readonly isUnderWay = isUnderWay;
@@ -136,7 +136,7 @@ export class DevicesPage {
           .slice(0, WATCHED)
           .map(({ id }) => `device:${id}`),
       (message) => this.take(message),
-      () => this.again(),
+      () => !this.devices.loading() && this.devices.reload(),
     );
     repeat(() => this.countAll(), COUNT_AGAIN);
   }

@@ -4,7 +4,7 @@ import { MatButtonModule } from '@angular/material/button';
 import { Router, RouterLink } from '@angular/router';
 import { mdiCheckDecagram, mdiShieldAlert } from '@mdi/js';
 import { firstValueFrom } from 'rxjs';
-import { Api, ApiError } from '../../core/api';
+import { Api, ApiError, reload } from '../../core/api';
 import { coalesce } from '../../core/coalesce';
 import { Feed } from '../../core/feed';
 import { bytes, count, counted, fullTime } from '../../core/format';
@@ -87,11 +87,7 @@ export class FirmwareDetailPage {
     effect(() => {
       if (this.image.hasValue()) title.set(`${this.image.value()!.project} ${this.image.value()!.version}`);
     });
-    const reread = coalesce(() => {
-      this.image.reload();
-      this.running.reload();
-      this.newest.reload();
-    }, 1000);
+    const reread = coalesce(() => reload(this.image, this.running, this.newest), 1000);
     inject(Feed).watch(
       () => (this.operator() ? ['fleet', 'rollouts'] : ['fleet']),
       ({ event, data }) => {

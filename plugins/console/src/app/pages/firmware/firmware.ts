@@ -4,7 +4,7 @@ import { MatFormFieldModule } from '@angular/material/form-field';
 import { MatSelectModule } from '@angular/material/select';
 import { Router, RouterLink } from '@angular/router';
 import { mdiPackageVariantClosed } from '@mdi/js';
-import { Api } from '../../core/api';
+import { Api, reload } from '../../core/api';
 import { CHIP_NAMES } from '../../core/chips';
 import { coalesce } from '../../core/coalesce';
 import { Feed } from '../../core/feed';
@@ -81,7 +81,7 @@ export class FirmwarePage {
     });
     const reread = coalesce(() => {
       this.list.reload();
-      this.summary.reload();
+      return reload(this.summary);
     }, 1000);
     inject(Feed).watch(
       () => ['fleet'],

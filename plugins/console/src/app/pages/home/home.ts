@@ -12,7 +12,7 @@ import {
   mdiPlus,
   mdiWifiOff,
 } from '@mdi/js';
-import { Api } from '../../core/api';
+import { Api, reload } from '../../core/api';
 import { coalesce } from '../../core/coalesce';
 import { progressOf } from '../../core/counts';
 import { Feed } from '../../core/feed';
@@ -78,7 +78,7 @@ export class HomePage {
   );
 
   constructor() {
-    const again = coalesce(() => this.summary.reload(), READ_AGAIN);
+    const again = coalesce(() => reload(this.summary), READ_AGAIN);
     // Not the topic of all devices: a whole fleet's heartbeats only to count it.
     inject(Feed).watch(() => (this.session.operator() ? ['fleet', 'rollouts'] : ['fleet']), again, again);
     repeat(again, READ_AGAIN);

@@ -129,14 +129,14 @@ export class DecisionFeed {
       untracked(() => this.list.restart());
     });
     const show = coalesce(() => {
+      if (this.list.loading()) return false; // what is read may be older
       const news = this.came;
       this.came = [];
       if (news.length > MANY || this.list.items().length + news.length > MOST) {
-        this.list.reload(0);
-        return;
+        return this.list.reload(0);
       }
       const known = new Set(this.list.items().map(({ id }) => id));
-      news.filter(({ id }) => !known.has(id)).forEach((decision) => this.list.prepend(decision));
+      return news.filter(({ id }) => !known.has(id)).forEach((decision) => this.list.prepend(decision));
     }, 1000);
     inject(Feed).watch(
       () => [`rollout:${this.rollout()}`],

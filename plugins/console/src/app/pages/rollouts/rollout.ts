@@ -1,7 +1,7 @@
 import { ChangeDetectionStrategy, Component, computed, effect, inject, input, signal } from '@angular/core';
 import { MatButtonModule } from '@angular/material/button';
 import { RouterLink } from '@angular/router';
-import { Api } from '../../core/api';
+import { Api, reload } from '../../core/api';
 import { coalesce } from '../../core/coalesce';
 import { goesBack } from '../../core/counts';
 import { explainedRollout } from '../../core/explanation';
@@ -115,8 +115,8 @@ export class RolloutPage {
       const rollout = this.it();
       if (rollout) title.set(`${rollout.name}: ${lookOf(rollout.state).text.toLowerCase()}`);
     });
-    // The explanation is not in events: it is read again, less often than they come.
-    const reread = coalesce(() => this.rollout.reload(), 2000);
+    // The explanation is not in events, which a first answer may be older than: it is read again, less often than they come.
+    const reread = coalesce(() => reload(this.rollout), 2000);
     inject(Feed).watch(
       () => [`rollout:${this.id()}`],
       ({ event, data }) => {
