@@ -1,61 +1,13 @@
-import { provideHttpClient } from '@angular/common/http';
-import { HttpTestingController, provideHttpClientTesting } from '@angular/common/http/testing';
+import { HttpTestingController } from '@angular/common/http/testing';
 import { createEnvironmentInjector, EnvironmentInjector, runInInjectionContext, signal } from '@angular/core';
 import { TestBed } from '@angular/core/testing';
+import { connect, logIn, logOut, pass, Socket } from '../../testing/feed';
 import { Feed } from './feed';
 import { FeedMessage } from './models';
 import { Session } from './session';
 
-/** The browser's part: what is sent and said over it is up to the test. */
-class Socket {
-  static readonly OPEN = 1;
-  static all: Socket[] = [];
-  static get last(): Socket {
-    return Socket.all.at(-1)!;
-  }
-
-  readyState = 0;
-  sent: { id: number; subscribe?: string[]; unsubscribe?: string[] }[] = [];
-  onopen = () => {};
-  onclose = () => {};
-  onmessage: (event: { data: string }) => void = () => {};
-
-  constructor(readonly url: URL) {
-    Socket.all.push(this);
-  }
-
-  send(text: string): void {
-    this.sent.push(JSON.parse(text));
-  }
-
-  close(): void {
-    this.readyState = 2; // and no more is heard of it: what it was connected to is away
-  }
-
-  open(): void {
-    this.readyState = 1;
-    this.onopen();
-  }
-
-  say(message: object): void {
-    this.onmessage({ data: JSON.stringify(message) });
-  }
-
-  /** Answers the last message. */
-  done(): void {
-    this.say({ event: 'done', data: { id: this.sent.at(-1)!.id } });
-  }
-}
-
 let http: HttpTestingController;
 let feed: Feed;
-
-/** Time goes by, and what promises and effects do in it is done. */
-async function pass(ms: number): Promise<void> {
-  TestBed.tick();
-  await vi.advanceTimersByTimeAsync(ms);
-  TestBed.tick();
-}
 
 /** Somebody watches; `leave` ends that. */
 function watch(topics: () => string[], reread: () => unknown = () => {}) {
@@ -65,39 +17,14 @@ function watch(topics: () => string[], reread: () => unknown = () => {}) {
   return { heard, leave: () => page.destroy() };
 }
 
-/** Answers the wish for a ticket, and opens the connection made with it. */
-async function connect(): Promise<Socket> {
-  await pass(20);
-  http.expectOne('/ws/ticket').flush({ ticket: 't' });
-  await pass(0);
-  Socket.last.open();
-  return Socket.last;
-}
-
 const event = (topic: string, data: unknown = {}) => ({ topic, event: 'status', at: '2026-01-01T00:00:00.000Z', data });
 
 beforeEach(async () => {
-  vi.useFakeTimers();
-  vi.stubGlobal('WebSocket', Socket);
-  vi.spyOn(Math, 'random').mockReturnValue(0.5); // waits are as long as they are on average
-  Socket.all = [];
-  TestBed.configureTestingModule({ providers: [provideHttpClient(), provideHttpClientTesting()] });
-  http = TestBed.inject(HttpTestingController);
-  const login = TestBed.inject(Session).login('a@example.org', 'secret');
-  const access_token = `.${btoa(JSON.stringify({ role: 'operator' }))}.`;
-  http.expectOne('/auth/login').flush({ access_token, expires_in: 900 });
-  await vi.advanceTimersByTimeAsync(0);
-  http.expectOne('/auth/me').flush({ user: { id: 1, email: 'a@example.org', role: 'operator' } });
-  await login;
+  http = await logIn();
   feed = TestBed.inject(Feed);
 });
 
-afterEach(() => {
-  TestBed.resetTestingModule();
-  vi.useRealTimers();
-  vi.restoreAllMocks();
-  vi.unstubAllGlobals();
-});
+afterEach(logOut);
 
 describe('Feed', () => {
   it('is live once the server has said that the topics are in force', async () => {
