@@ -128,3 +128,69 @@ test('a lost connection is said, comes back by itself, and what was missed is th
   assert.deepEqual(person.complaints, []);
   await person.context.close();
 });
+
+test('what happens between what a page reads and its subscription is there', async () => {
+  const person = await Person.arrive(browser, system);
+  const { page } = person;
+  let release;
+  const held = new Promise((done) => (release = done));
+  await page.route('**/ws/ticket', (route) => held.then(() => route.continue()));
+  await person.login('operator@example.org');
+  await person.go('devices');
+  await page.getByText('3.0.0').first().waitFor();
+  await page.getByText('Connecting…').waitFor();
+  device.status({ firmware_version: '4.0.0' });
+  const path = `/devices/${registration.device.id}`;
+  await until(async () => (await account.call('GET', path)).firmware_version === '4.0.0', 'the server knows of it');
+  assert.equal(await page.getByText('4.0.0').count(), 0);
+  release();
+  await page.getByText('4.0.0').first().waitFor();
+  assert.deepEqual(person.complaints, []);
+  await person.context.close();
+});
+
+test('of a long list as many devices are followed as may be, and all stay', async () => {
+  await system.psql(`insert into devices (device_code, user_id) select 'many-' || i, (select min(id) from users)
+    from generate_series(1, 240) i`);
+  const person = await Person.arrive(browser, system);
+  const { page } = person;
+  const refused = [];
+  page.on('websocket', (socket) =>
+    socket.on('framereceived', ({ payload }) => JSON.parse(payload).event === 'error' && refused.push(payload)),
+  );
+  await person.login('operator@example.org');
+  await person.go('devices');
+  const rows = page.locator('tbody tr');
+  // Once their topics are in force, rows are read again: the 150th, too.
+  const again = page.waitForResponse((answer) => /limit=(150|200)\b/.test(answer.url()));
+  for (const there of [100, 150, 200, 241]) {
+    await page.getByRole('button', { name: 'Show more' }).click();
+    await rows.nth(there - 1).waitFor();
+  }
+  await page.getByText(/first 150 devices are followed live/).waitFor();
+  await again;
+  await person.settled();
+  assert.equal(await rows.count(), 241);
+  device.status({ firmware_version: '5.0.0' });
+  await rows.first().getByText('5.0.0').waitFor();
+  await page.getByText('Live', { exact: true }).waitFor();
+  assert.deepEqual(refused, []);
+  assert.deepEqual(person.complaints, []);
+  await person.context.close();
+});
+
+test('where the server cannot subscribe the view is not called live, and what happens is there afterwards', async () => {
+  const person = await Person.arrive(browser, system);
+  const { page } = person;
+  await person.login('operator@example.org');
+  await page.getByText('Live', { exact: true }).waitFor();
+  await system.service('postgresql', 'stop');
+  await person.go(`devices/${registration.device.id}`);
+  await page.getByText(/Connection lost/).waitFor();
+  await system.service('postgresql', 'start');
+  await page.getByText('Live', { exact: true }).waitFor();
+  device.status({ firmware_version: '6.0.0' });
+  await page.getByText('6.0.0').first().waitFor();
+  assert.deepEqual(person.complaints, []);
+  await person.context.close();
+});
