@@ -177,11 +177,8 @@ def test_another_takes_over_from_one_that_was_killed(system, all_three, operator
     wait_for(lambda: made(system, it["id"]) >= 4)
     assert driver(system, all_three) is second
     second.kill()
-    killed, before = time.monotonic(), made(system, it["id"])
-    wait_for(lambda: driver(system, all_three) not in (second, None) and made(system, it["id"]) > before, 10)
-    took = time.monotonic() - killed
-    print(f"{took:.2f} s until another drives")
-    assert took < 5
+    before = made(system, it["id"])
+    wait_for(lambda: driver(system, all_three) not in (second, None) and made(system, it["id"]) > before, 5)
     sound(system, fleet, it["id"], 10, 480)
     assert only_the_driver_wrote(system, all_three)["second"] > 0
 
@@ -239,11 +236,15 @@ def test_pause_resume_and_abort_raced(system, all_three, operator, fleet):
     it = roll(operator, paced(operator, 180, 5), 2)
     wait_for(lambda: made(system, it["id"]) > 0)
     operator.token
-    ends, answers = time.monotonic() + 1.5, []
+    begun, answers = time.monotonic(), []
+
+    def enough():
+        steered = sum(code == 200 for _, code in answers)
+        return time.monotonic() - begun > (1.5 if steered > 10 else 30)
 
     def steer(number):
         draw = random.Random(number)
-        while time.monotonic() < ends:
+        while not enough():
             verb = draw.choice(["pause", "resume"])
             answer = draw.choice(all_three).request("POST", f"/rollouts/{it['id']}/{verb}", operator, {})
             answers.append((verb, answer.status_code))
@@ -488,7 +489,7 @@ def test_each_statement_of_a_driver_that_was_replaced_does_nothing(system, all_t
 
 def test_services_that_go_and_come_back(system, all_three, operator, fleet):
     """PostgreSQL, then Redis and the broker, in the midst of a rollout."""
-    it = roll(operator, paced(operator, 300, 8), 0)
+    it = roll(operator, paced(operator, 60, 8), 0)  # slow: it must outlast stops and starts
     wait_for(lambda: made(system, it["id"]) > 0)
     for names in (["postgresql"], ["redis", "mosquitto"]):
         for name in names:
@@ -499,5 +500,5 @@ def test_services_that_go_and_come_back(system, all_three, operator, fleet):
             system.service(name, "start")
         wait_for(lambda: made(system, it["id"]) > before, 15)
     assert completes(operator, it)["counts"]["succeeded"] == SIZE
-    sound(system, fleet, it["id"], 8, 300)
+    sound(system, fleet, it["id"], 8, 60)
     only_the_driver_wrote(system, all_three)

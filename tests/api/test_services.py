@@ -139,7 +139,7 @@ def test_a_wrong_password_is_named(services, serve, wrong, part, said):
 
 def test_conf_up_uses_services_that_are_named(services):
     """And starts none of its own."""
-    system = System(**services.urls()).start()
+    system = System(OTAD_TEMPLATE="", **services.urls()).start()
     try:
         assert httpx.get(f"{system.url}/readyz").status_code == 200
         assert [p.stem for p in (system.var / "run").glob("*.pid") if p.stem != "up"] == ["otad"]

@@ -17,14 +17,17 @@ after(async () => {
   await system?.stop();
 });
 
-/** Code that was not loaded yet is not there any more, as after an update. Returns the addresses that are asked for. */
-async function update(page) {
+/** Code that was not loaded yet is not there any more, as after an update: until the page is loaded anew, or for good. */
+async function update(page, forGood = false) {
   const gone = new Set();
-  await page.route('**/*.js', async (route) => {
-    gone.add(route.request().url());
-    await route.fulfill({ status: 404 });
+  const seen = { loads: 0 };
+  page.on('request', (request) => request.isNavigationRequest() && seen.loads++);
+  await page.route('**/*.js', (route) => {
+    const url = route.request().url();
+    if (!seen.loads) gone.add(url);
+    return !seen.loads || (forGood && gone.has(url)) ? route.fulfill({ status: 404 }) : route.continue();
   });
-  return gone;
+  return seen;
 }
 
 test('after an update of otad a page is loaded anew, with the code of now', async () => {
@@ -32,7 +35,6 @@ test('after an update of otad a page is loaded anew, with the code of now', asyn
   const { page } = person;
   await person.login('operator@example.org');
   await update(page);
-  page.on('request', (request) => request.isNavigationRequest() && page.unroute('**/*.js'));
   await page.getByRole('link', { name: 'Rollouts', exact: true }).click();
   await page.getByRole('heading', { level: 1, name: 'Rollouts' }).waitFor();
   assert.equal(page.url(), `${system.url}/ui/rollouts`);
@@ -43,16 +45,10 @@ test('code that stays away is said, and the page is not loaded again and again',
   const person = await Person.arrive(browser, system);
   const { page } = person;
   await person.login('operator@example.org');
-  const gone = await update(page);
-  let loads = 0;
-  page.on('request', async (request) => {
-    if (!request.isNavigationRequest() || loads++) return;
-    await page.unroute('**/*.js');
-    await page.route((url) => gone.has(url.href), (route) => route.fulfill({ status: 404 }));
-  });
+  const seen = await update(page, true);
   await page.getByRole('link', { name: 'Rollouts', exact: true }).click();
   await page.getByText(/This part of the console is not there/).waitFor();
-  assert.equal(loads, 1);
+  assert.equal(seen.loads, 1);
   await person.context.close();
 });
 

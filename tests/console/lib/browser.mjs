@@ -19,6 +19,7 @@ export const LOOKS = {
   light: { colorScheme: 'light', viewport: { width: 1360, height: 860 } },
   dark: { colorScheme: 'dark', viewport: { width: 1360, height: 860 } },
   phone: { colorScheme: 'light', viewport: { width: 390, height: 844 }, hasTouch: true },
+  'phone at night': { colorScheme: 'dark', viewport: { width: 390, height: 844 }, hasTouch: true },
 };
 
 export function launch() {

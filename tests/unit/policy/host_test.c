@@ -12,11 +12,7 @@
 
 /* ms that the next call may take, whatever the one before did; sanitizers, and a machine where everything
  * else builds, take their time. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-enum { SANITIZED = 1, BOUND = 2000, LOADS = 40 };
-#else
-enum { SANITIZED = 0, BOUND = 1000, LOADS = 40 };
-#endif
+enum { BOUND = SANITIZED ? 2000 : 1000, LOADS = 40 };
 
 static int setup(void **state)
 {

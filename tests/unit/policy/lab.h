@@ -11,6 +11,12 @@
 
 #include <cmocka.h>
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+enum { SANITIZED = 1 };
+#else
+enum { SANITIZED = 0 };
+#endif
+
 static const struct policy_library lab_libraries[] = {
     {"lib/policy/good",
      {"local n = 0\nreturn { count = function() n = n + 1 return n end,\n say = function() return 'hold', "
