@@ -39,7 +39,9 @@ export class ConflictDialog {
   private readonly title = viewChild.required<ElementRef<HTMLElement>>('title');
   private readonly setup = kept(resource({ loader: () => import('./editor/setup') }));
   protected readonly failed = this.setup.error;
-  protected readonly merged = computed(() => this.setup.value()?.merge(this.base, this.mine, this.theirs.source) ?? null);
+  protected readonly merged = computed(
+    () => this.setup.value()?.merge(this.base, this.mine, this.theirs.source) ?? null,
+  );
   protected readonly text = linkedSignal(() => this.merged()?.text ?? '');
 
   /** What is written while merging does not go with a key that is pressed too much. */
