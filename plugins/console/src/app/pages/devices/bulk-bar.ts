@@ -23,7 +23,7 @@ const MOST_IN_ADDRESS = 1000; // ids
   selector: 'otad-bulk-bar',
   changeDetection: ChangeDetectionStrategy.OnPush,
   imports: [MatButtonModule, MatMenuModule, RouterLink],
-  template: `<div class="panel" role="region" aria-label="Selected devices">
+  template: `<div class="panel row strip" role="region" aria-label="Selected devices">
     <strong role="status">{{ counted(selection().count, 'device') }} selected</strong>
     <ng-content />
     <span class="spacer"></span>
@@ -46,12 +46,6 @@ const MOST_IN_ADDRESS = 1000; // ids
       z-index: 10;
     }
     .panel {
-      display: flex;
-      flex-wrap: wrap;
-      align-items: center;
-      gap: 8px;
-      padding: 8px 16px;
-      border-color: var(--accent);
       box-shadow: 0 4px 16px #0002;
     }
   `,

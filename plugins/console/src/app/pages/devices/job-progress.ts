@@ -30,7 +30,7 @@ const WORDS: Record<Job['action'], { doing: string; done: string }> = {
   selector: 'otad-job-progress',
   changeDetection: ChangeDetectionStrategy.OnPush,
   imports: [Bar, MatButtonModule, Problem],
-  template: `<div class="panel" role="region" [attr.aria-label]="words().doing">
+  template: `<div class="panel row strip" role="region" [attr.aria-label]="words().doing">
     <div class="job">
       <span>
         {{ words().doing }}: {{ count(it().done) }} of {{ count(it().total) }} looked at, {{ count(it().changed) }}
@@ -55,14 +55,6 @@ const WORDS: Record<Job['action'], { doing: string; done: string }> = {
     }
   </div>`,
   styles: `
-    .panel {
-      display: flex;
-      flex-wrap: wrap;
-      align-items: center;
-      gap: 8px;
-      padding: 8px 16px;
-      border-color: var(--accent);
-    }
     .job {
       display: grid;
       flex: 1;
