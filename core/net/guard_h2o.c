@@ -10,6 +10,7 @@
 #include <dlfcn.h>
 #include <h2o/http2.h>
 #include <h2o/http2_internal.h>
+#include <netinet/tcp.h>
 
 int phr_parse_request(const char *buf, size_t len, const char **method, size_t *method_len, const char **path,
                       size_t *path_len, int *minor_version, struct phr_header *headers, size_t *num_headers,
@@ -85,6 +86,16 @@ static void on_guarded_read(h2o_socket_t *sock, const char *err)
     }
 }
 
+/* Ended by us, or reset by the peer. Half closed is neither: it may still want its answers. */
+static bool unreachable(const struct guard_conn *conn)
+{
+    struct tcp_info info = {.tcpi_state = TCP_ESTABLISHED};
+    socklen_t len = sizeof(info);
+    if (!conn->ended)
+        getsockopt(h2o_socket_get_fd(conn->sock), IPPROTO_TCP, TCP_INFO, &info, &len);
+    return conn->ended || info.tcpi_state == TCP_CLOSE;
+}
+
 void h2o_socket_read_start(h2o_socket_t *sock, h2o_socket_cb cb)
 {
     struct guard_conn *conn = guard_find(sock);
@@ -94,6 +105,10 @@ void h2o_socket_read_start(h2o_socket_t *sock, h2o_socket_cb cb)
     }
     conn->on_read = cb;
     real.read_start(sock, on_guarded_read);
+    /* Its HTTP/1 does not look whether an answer could be written (on_send_complete in lib/http1.c), and would go on
+     * through all that was pipelined. Without that it reads, and sees the end. */
+    if (sock->input->size != 0 && unreachable(conn))
+        h2o_buffer_consume(&sock->input, sock->input->size);
     /* libh2o may go on to parse what is there already, without a read. */
     if (reading == NULL)
         reading = conn;

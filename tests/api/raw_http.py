@@ -50,6 +50,11 @@ class Connection:
         except OSError:
             return False
 
+    def reset(self):
+        """Ends it with RST instead of FIN."""
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.sock.close()
+
     def start_http2(self, settings=b""):
         self.send(PREFACE + frame(SETTINGS, 0, 0, settings))
         return self
