@@ -10,6 +10,12 @@ declare -A stop_signals=([postgresql]=INT [redis]=TERM [mosquitto]=TERM [otad]=T
 declare -A patience=([postgresql]=20 [redis]=5 [mosquitto]=5 [otad]=40) # seconds to end before KILL
 ending="" hurry="" detached=""
 
+# A moment of waiting, without a process for it: nobody ever writes there.
+exec {silence}<> <(:)
+pause() {
+    read -rt 0.05 -u "$silence" || true
+}
+
 alive() { # PID
     kill -0 "$1" 2>/dev/null
 }
@@ -64,7 +70,7 @@ launch() { # NAME
         mv -f -- "$log" "$log.1"
     fi
     said[$1]=$(stat -c %s "$log" 2>/dev/null || echo 0)
-    "run_$1" </dev/null >>"$log" 2>&1 &
+    "run_$1" </dev/null >>"$log" 2>&1 {silence}>&- &
     pids[$1]=$!
     started[$1]=$SECONDS
     printf '%s\n' "$!" >"$var/run/$1.pid"
@@ -81,7 +87,7 @@ start_first() { # NAME SECONDS
             die "$1 did not start. Its log is $var/log/$1.log"
         fi
         "ready_$1" && return
-        sleep 0.05
+        pause
     done
     show_end "$var/log/$1.log" "${said[$1]}"
     [ "$1" != otad ] || ! [ -s "$var/run/readyz" ] || printf '/readyz says: %s\n' "$(<"$var/run/readyz")" >&2
@@ -95,7 +101,7 @@ stop_service() { # NAME
         kill -s "${stop_signals[$1]}" "$pid" 2>/dev/null || true
         for ((i = 0; i < ${patience[$1]} * 20; i++)); do
             if ! alive "$pid" || [ -n "$hurry" ]; then break; fi
-            sleep 0.05
+            pause
         done
         kill -s KILL -- "-$pid" 2>/dev/null || true
         wait "$pid" 2>/dev/null || true
@@ -150,7 +156,7 @@ watch_over() {
     while [ -z "$ending" ]; do
         reconcile
         if [ -z "$tick" ] || ! alive "$tick"; then
-            sleep 1 {lock}>&- &
+            sleep 1 {lock}>&- {silence}>&- &
             tick=$!
         fi
         wait -n 2>/dev/null || true

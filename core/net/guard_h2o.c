@@ -105,8 +105,8 @@ void h2o_socket_read_start(h2o_socket_t *sock, h2o_socket_cb cb)
     }
     conn->on_read = cb;
     real.read_start(sock, on_guarded_read);
-    /* Its HTTP/1 does not look whether an answer could be written (on_send_complete in lib/http1.c), and would go on
-     * through all that was pipelined. Without that it reads, and sees the end. */
+    /* Its HTTP/1 does not look whether an answer could be written (on_send_complete in lib/http1.c), and
+     * would go on through all that was pipelined. Without that it reads, and sees the end. */
     if (sock->input->size != 0 && unreachable(conn))
         h2o_buffer_consume(&sock->input, sock->input->size);
     /* libh2o may go on to parse what is there already, without a read. */

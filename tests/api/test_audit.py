@@ -15,7 +15,7 @@ from accounts import PASSWORD
 from answers import client_from, problem
 from devices import wait_for
 from rollouts import fleet, new_policy, reaches, roll, steer, updates
-from system import PSQL
+from psql import PSQL
 from test_devices import code, pages, register
 from test_firmware import stored, upload, version
 from test_updates import newest, start, started

@@ -18,7 +18,8 @@ from faults import FaultyOtad
 from test_firmware import version
 
 # What may fail, how, and whether a client may then see its connection break: on it, or on its way to the server.
-FILES = {"open": (errno.EMFILE, errno.EIO), "read_file": (errno.EIO,), "write_file": (errno.ENOSPC, errno.EIO), "fsync": (errno.EIO, errno.ENOSPC),
+FILES = {"open": (errno.EMFILE, errno.EIO), "read_file": (errno.EIO,), "write_file": (errno.ENOSPC, errno.EIO),
+         "write_log": (errno.ENOSPC,), "fsync": (errno.EIO, errno.ENOSPC),
          "rename": (errno.EIO, errno.ENOSPC), "unlink": (errno.EIO,), "mmap": (errno.ENOMEM,), "flock": (errno.ENOLCK,)}
 SOCKETS = {"socket": (errno.EMFILE,), "connect": (errno.ETIMEDOUT,), "accept": (errno.EMFILE, errno.ECONNABORTED),
            "read_socket": (errno.ECONNRESET,), "write_socket": (errno.EPIPE,), "epoll_wait": (errno.EINTR,), "poll": (errno.EINTR,)}

@@ -10,7 +10,7 @@ import pytest
 from accounts import Account
 from devices import Device, wait_for
 from instances import Instance
-from system import PSQL
+from psql import PSQL
 
 HOUR, DAY = 3600, 86400
 RANGE = 100  # ids (telemetry_range)

@@ -99,7 +99,7 @@ def test_window_reopened_while_a_write_waits(otad):
 
 def test_initial_window_toggled_over_unread_answers(otad):
     small, large = (frame(SETTINGS, 0, 0, setting(INITIAL_WINDOW_SIZE, n)) for n in (0, MIB))
-    for _ in range(36):
+    for _ in range(12):
         connection = Connection(otad, receive_buffer=4096).start_http2(setting(INITIAL_WINDOW_SIZE, MIB))
         connection.send(frame(WINDOW_UPDATE, 0, 0, b"\x3f\0\0\0"))
         connection.send(b"".join(frame(HEADERS, END_STREAM | END_HEADERS, s, get(b"/metrics"))
@@ -260,8 +260,10 @@ def test_nobody_computes_for_a_peer_that_is_gone(otad):
     connection.send(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n" * 3000)
     wait_for(lambda: served(otad) > before + 10)
     connection.reset()
-    wait_for(lambda: served(otad) + 1 == served(otad), 3)
-    assert served(otad) < before + 2900
+    time.sleep(1)
+    before = served(otad)
+    time.sleep(2)
+    assert served(otad) == before + 1  # the last question itself
 
 
 # H6

@@ -99,12 +99,16 @@ class Device:
 PATIENCE = 4  # with sanitized programs, other tests beside this one, and a machine that does something else, too
 
 
-def wait_for(function, timeout=15, interval=0.05):
-    """Waits until function() returns something true, and returns that. `timeout`: seconds of an idle machine."""
+def wait_for(function, timeout=15, interval=None):
+    """Waits until function() returns something true, and returns that. `timeout`: seconds of an idle machine. Without an
+    `interval` (seconds) it asks ever more seldom, as asking may cost more than what is waited for."""
     end = time.monotonic() + timeout * PATIENCE
+    pause = 0.05 if interval is None else interval
     while True:
         value = function()
         if value:
             return value
         assert time.monotonic() < end, f"not within {timeout} s"
-        time.sleep(interval)
+        time.sleep(pause)
+        if interval is None:
+            pause = min(pause * 1.2, 0.5)

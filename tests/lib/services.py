@@ -12,8 +12,9 @@ import subprocess
 import tempfile
 
 import httpx
-from broker import SERVICE_USER, Mosquitto, Postgres, Redis, as_service_user, listening, wait_until
+from broker import Mosquitto, Postgres, Redis, as_service_user, listening, service_directory, wait_until
 from ports import free_ports
+from psql import PSQL
 from system import COMPLAINT, FOREIGN, PROGRAM, ROOT
 
 
@@ -27,13 +28,13 @@ class GuardedPostgres(Postgres):
         hba = self.data / "pg_hba.conf"
         hba.write_text("local all all trust\nhost all otad 127.0.0.1/32 scram-sha-256\n")
         self.process.send_signal(signal.SIGHUP)
-        wait_until(lambda: subprocess.run(["psql", "-w", "-X", self.url_of("postgres", ""), "-c", ""], capture_output=True,
+        wait_until(lambda: subprocess.run([PSQL, "-w", "-X", self.url_of("postgres", ""), "-c", ""], capture_output=True,
                                           env={**os.environ, "PGPASSFILE": "/dev/null"}).returncode != 0,
                    what="a password is asked for")
 
     def run(self, database, sql):
         """As the administrator, over the socket."""
-        done = subprocess.run(["psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-h", self.socket_dir, "-p", str(self.port),
+        done = subprocess.run([PSQL, "-XAtq", "-v", "ON_ERROR_STOP=1", "-h", self.socket_dir, "-p", str(self.port),
                                "-U", "otad", "-d", database], input=sql, text=True, capture_output=True)
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
@@ -69,14 +70,6 @@ class GuardedRedis(Redis):
         done = subprocess.run(["redis-cli", "-p", str(self.port), "dbsize"], capture_output=True, text=True, timeout=10,
                               env={**os.environ, "REDISCLI_AUTH": self.password})
         return int(done.stdout.split()[-1])
-
-
-def service_directory():
-    directory = pathlib.Path(tempfile.mkdtemp(prefix="otad-services-"))
-    directory.chmod(0o755)
-    if os.geteuid() == 0:
-        shutil.chown(directory, SERVICE_USER)
-    return directory
 
 
 class Services:

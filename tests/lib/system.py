@@ -16,11 +16,11 @@ import tempfile
 import httpx
 
 from ports import free_ports
+from psql import Psql
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("OTAD_BUILD") or ROOT / "build").resolve()
 PROGRAM = BUILD / "otad"
-PSQL = "/usr/lib/postgresql/15/bin/psql"  # what Debian has in the path is slow to find it
 PORTS = ("HTTP", "HTTPS", "MQTT", "MQTTS", "MQTT_WS", "PG", "REDIS")
 COMPLAINT = re.compile(r"(ERROR|WARNING|SUMMARY): \w*Sanitizer|runtime error:|LeakSanitizer")
 # Not to be taken over from the tester's own shell.
@@ -64,6 +64,7 @@ class System:
         self.slack = 8 if SANITIZED else 1
         self.ca = self.var / "certs/ca.pem"
         self.log_path = self.var / "log/otad.log"
+        self.sessions = Psql(lambda: self.database_url)
         self.environ = {k: v for k, v in os.environ.items() if not FOREIGN.match(k)}
         self.environ.update({f"OTAD_{name}_PORT": str(port) for name, port in ports.items()})
         self.environ.update(OTAD_VAR=str(self.var), OTAD_SCRIPTS=str(self.scripts), OTAD_MOSQUITTO_PRELOAD=preload_for_plugin())
@@ -86,6 +87,7 @@ class System:
         return self
 
     def stop(self, keep=False):
+        self.sessions.close()
         self.up("--stop")
         with open(self.var / "run/lock") as lock:  # inherited by every process conf/up starts
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -136,10 +138,7 @@ class System:
 
     def psql(self, sql):
         """Runs statements; returns rows as text, columns split by |."""
-        done = subprocess.run([PSQL, "-XAtq", "-v", "ON_ERROR_STOP=1", self.database_url], input=sql, text=True,
-                              capture_output=True, timeout=60)
-        assert done.returncode == 0, done.stderr
-        return done.stdout.rstrip("\n")
+        return self.sessions.run(sql)
 
     def environment(self):
         """What conf/up gave the running otad; for its command line, or another instance beside it."""

@@ -99,7 +99,7 @@ export class Person {
 
   /** What axe finds against WCAG 2.2 AA, in words; [] for nothing. without: rules that are not asked. */
   async axe(...without) {
-    await this.page.evaluate(axe);
+    if (!(await this.page.evaluate(() => 'axe' in globalThis))) await this.page.evaluate(axe);
     const { violations } = await this.page.evaluate(
       (rules) => globalThis.axe.run({ runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'], rules }),
       Object.fromEntries(without.map((rule) => [rule, { enabled: false }])),
