@@ -14,7 +14,7 @@ import make_image
 from accounts import PASSWORD
 from answers import client_from, problem
 from devices import wait_for
-from rollouts import fleet, new_policy, reaches, roll, steer, updates
+from rollouts import fleet, new_policy, roll, steer, updates
 from psql import PSQL
 from test_devices import code, pages, register
 from test_firmware import stored, upload, version

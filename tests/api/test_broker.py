@@ -1,6 +1,5 @@
 """Who may do what at the broker: the refusals of the contract, and what becomes of credentials that end."""
 import queue
-import shutil
 import subprocess
 import time
 

@@ -14,7 +14,7 @@ from fleet import Writer
 from otad_fleet import MODES, FirstImage, register
 from test_firmware import stored, upload
 from test_fleet import SIZE, make_fleet  # noqa: F401 (a fixture)
-from rollouts import decisions, new_policy, reaches, rollout
+from rollouts import new_policy, reaches, rollout
 
 OVER = {"completed", "paused", "aborted", "rolled_back"}
 CANARY = """return {{
