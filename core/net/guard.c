@@ -56,6 +56,13 @@ struct guard_conn *guard_find(const h2o_socket_t *sock)
     return sock != NULL && sock->on_close.cb == on_close ? sock->on_close.data : NULL;
 }
 
+void guard_lost(struct guard_conn *conn)
+{
+    conn->ended = true;
+    conn->guard->ended++;
+    hold(conn, 0);
+}
+
 void guard_end(struct guard_conn *conn, enum guard_reason why)
 {
     if (conn->ended)
@@ -64,10 +71,8 @@ void guard_end(struct guard_conn *conn, enum guard_reason why)
     int fd = h2o_socket_get_fd(conn->sock);
     setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
     shutdown(fd, SHUT_RDWR);
-    conn->ended = true;
-    conn->guard->ended++;
     conn->guard->reasons[why]++;
-    hold(conn, 0);
+    guard_lost(conn);
 }
 
 void guard_condemn(struct guard_conn *conn, enum guard_reason why)
@@ -94,8 +99,7 @@ static void on_linger(struct timer *timer)
     {
         if (conn->condemned && !conn->ended) {
             shutdown(h2o_socket_get_fd(conn->sock), SHUT_RDWR); /* what was written may still arrive */
-            conn->ended = true;
-            guard->ended++;
+            guard_lost(conn);
         }
     }
 }

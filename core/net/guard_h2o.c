@@ -86,14 +86,13 @@ static void on_guarded_read(h2o_socket_t *sock, const char *err)
     }
 }
 
-/* Ended by us, or reset by the peer. Half closed is neither: it may still want its answers. */
-static bool unreachable(const struct guard_conn *conn)
+/* By the peer, which expects no answers any more; who has only closed its half may. */
+static bool was_reset(const struct guard_conn *conn)
 {
     struct tcp_info info = {.tcpi_state = TCP_ESTABLISHED};
     socklen_t len = sizeof(info);
-    if (!conn->ended)
-        getsockopt(h2o_socket_get_fd(conn->sock), IPPROTO_TCP, TCP_INFO, &info, &len);
-    return conn->ended || info.tcpi_state == TCP_CLOSE;
+    getsockopt(h2o_socket_get_fd(conn->sock), IPPROTO_TCP, TCP_INFO, &info, &len);
+    return info.tcpi_state == TCP_CLOSE;
 }
 
 void h2o_socket_read_start(h2o_socket_t *sock, h2o_socket_cb cb)
@@ -105,12 +104,10 @@ void h2o_socket_read_start(h2o_socket_t *sock, h2o_socket_cb cb)
     }
     conn->on_read = cb;
     real.read_start(sock, on_guarded_read);
-    /* Its HTTP/1 does not look whether an answer could be written (on_send_complete in lib/http1.c), and
-     * would go on through all that was pipelined. Without that it reads, and sees the end. */
-    if (sock->input->size != 0 && unreachable(conn))
-        h2o_buffer_consume(&sock->input, sock->input->size);
     /* libh2o may go on to parse what is there already, without a read. */
-    if (reading == NULL)
+    if (sock->input->size != 0 && !conn->ended && was_reset(conn))
+        guard_lost(conn);
+    if (reading == NULL || sock->input->size != 0)
         reading = conn;
     guard_account(conn);
 }
@@ -165,10 +162,29 @@ static void use_origin_form(const char **path, size_t *len)
     }
 }
 
+static struct guard_conn *owner(const uint8_t *input)
+{
+    if (reading == NULL || (const uint8_t *)reading->sock->input->bytes == input)
+        return reading;
+    h2o_linklist_t *conns = &reading->guard->conns;
+    for (h2o_linklist_t *at = conns->next; at != conns; at = at->next) {
+        struct guard_conn *conn = H2O_STRUCT_FROM_MEMBER(struct guard_conn, link, at);
+        if ((const uint8_t *)conn->sock->input->bytes == input)
+            return conn;
+    }
+    return NULL;
+}
+
 int phr_parse_request(const char *buf, size_t len, const char **method, size_t *method_len, const char **path,
                       size_t *path_len, int *minor_version, struct phr_header *headers, size_t *num_headers,
                       size_t last_len)
 {
+    /* libh2o's HTTP/1 does not look whether an answer could be written (on_send_complete in lib/http1.c) and
+     * would go on through all that was pipelined. Of an unfinished request it reads more, and sees the end.
+     */
+    struct guard_conn *conn = owner((const uint8_t *)buf);
+    if (conn != NULL && conn->ended)
+        return -2;
     int ret = real.parse_request(buf, len, method, method_len, path, path_len, minor_version, headers,
                                  num_headers, last_len);
     bool sound = ret > 0 ? limits_http1(headers, *num_headers, *minor_version)
@@ -185,19 +201,6 @@ int phr_parse_request(const char *buf, size_t len, const char **method, size_t *
     *minor_version = 0;
     *num_headers = limits_keep(headers, *num_headers, "x-request-id");
     return (int)len;
-}
-
-static struct guard_conn *owner(const uint8_t *input)
-{
-    if (reading == NULL || (const uint8_t *)reading->sock->input->bytes == input)
-        return reading;
-    h2o_linklist_t *conns = &reading->guard->conns;
-    for (h2o_linklist_t *at = conns->next; at != conns; at = at->next) {
-        struct guard_conn *conn = H2O_STRUCT_FROM_MEMBER(struct guard_conn, link, at);
-        if ((const uint8_t *)conn->sock->input->bytes == input)
-            return conn;
-    }
-    return NULL;
 }
 
 ssize_t h2o_http2_decode_frame(h2o_http2_frame_t *frame, const uint8_t *src, size_t len,

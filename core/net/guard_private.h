@@ -33,7 +33,7 @@ struct guard_conn {
     h2o_socket_t *sock;
     h2o_socket_cb on_read; /* libh2o's */
     enum guard_kind kind;
-    bool ended;     /* shutdown(2) was called */
+    bool ended;     /* shutdown(2) was called, or the peer has reset it: libh2o is to notice and close it */
     bool condemned; /* a GOAWAY is on its way out: ended a little later */
     uint64_t opened, last_in;
     uint64_t bytes_in; /* above TLS; HTTP/2: body bytes only */
@@ -80,6 +80,8 @@ void guard_forget(struct guard_conn *conn);
 struct guard_conn *guard_find(const h2o_socket_t *sock);
 /* Ends it at the loop's next turn, without goodbye: unread answers must not keep kernel memory. */
 void guard_end(struct guard_conn *conn, enum guard_reason why);
+/* Takes note that it has ended: libh2o comes to nothing more of it. */
+void guard_lost(struct guard_conn *conn);
 /* Ends it in GUARD_LINGER ms. */
 void guard_condemn(struct guard_conn *conn, enum guard_reason why);
 /* Brings `held` up to date; over the budget, a holder ends: of the

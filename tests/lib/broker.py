@@ -66,11 +66,13 @@ def prepared_data():
     directory = service_directory("prepared")
     atexit.register(shutil.rmtree, directory, ignore_errors=True)
     server = Postgres(directory, prepared=False)
-    server.sql("create database broker", database="postgres")
-    files = sorted((ROOT / "sql/migrations").glob("*.sql"))
-    subprocess.run([PSQL, "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", server.url, *(f"--file={file}" for file in files)],
-                   check=True, stdout=subprocess.DEVNULL)
-    server.stop()
+    try:
+        server.sql("create database broker", database="postgres")
+        files = sorted((ROOT / "sql/migrations").glob("*.sql"))
+        subprocess.run([PSQL, "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", server.url, *(f"--file={file}" for file in files)],
+                       check=True, stdout=subprocess.DEVNULL)
+    finally:
+        server.stop()
     return server.data
 
 

@@ -15,12 +15,17 @@ class Psql:
 
     def run(self, sql, timeout=60):
         """The rows as text, columns split by |. What fails is an AssertionError with the server's words."""
-        used = bool(self.idle)
-        session = self.idle.pop() if used else Session(self.url())
+        while True:
+            try:
+                session = self.idle.pop()
+            except IndexError:
+                session = Session(self.url())
+                session.begin(timeout)
+                break
+            if session.begin(timeout):
+                break  # else the server was started anew since
         rows = session.run(sql, timeout)
-        if rows is None and used and session.disconnected():
-            return self.run(sql, timeout)  # the server was started anew since
-        assert rows is not None, session.complaint()
+        assert rows is not None, session.complaint(timeout)
         self.idle.append(session)
         return rows
 
@@ -30,12 +35,14 @@ class Psql:
 
 
 class Session:
-    LOST = 2  # psql's status for a connection that broke
-
     def __init__(self, url):
         self.errors = tempfile.TemporaryFile(mode="w+")
         self.process = subprocess.Popen([PSQL, "-XAtq", "-v", "ON_ERROR_STOP=1", url], text=True, stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, stderr=self.errors)
+
+    def begin(self, timeout):
+        """Whether there is a connection."""
+        return self.run("discard all", timeout) is not None
 
     def run(self, sql, timeout):
         """None: psql has ended."""
@@ -43,7 +50,7 @@ class Session:
         guard = threading.Timer(timeout, self.process.kill)
         guard.start()
         try:
-            self.process.stdin.write(f"{sql}\n;\ndiscard all;\n\\echo {end}\n")
+            self.process.stdin.write(f"{sql}\n;\n\\echo {end}\n")
             self.process.stdin.flush()
             lines = []
             while (line := self.process.stdout.readline()) != f"{end}\n":
@@ -56,13 +63,13 @@ class Session:
         finally:
             guard.cancel()
 
-    def disconnected(self):
-        return self.process.wait() == self.LOST
-
-    def complaint(self):
+    def complaint(self, timeout):
         status = self.process.wait()
         self.errors.seek(0)
-        return f"psql ended with {status}: {self.errors.read()}"
+        return f"psql ended with {status} (-9: after {timeout} s): {self.errors.read()}"
 
     def close(self):
-        self.process.communicate()
+        try:
+            self.process.communicate()
+        except BrokenPipeError:
+            pass  # it has ended before
