@@ -2,9 +2,9 @@
  *
  * The dynamic linker prefers a definition in the executable, so that libh2o's own calls come here; the real
  * functions are found once at start by dlsym(RTLD_NEXT). h2o_http2_decode_frame() is given bytes, but not
- * whose they are. That is why `reading` exists, this file's only state: the connection whose input this
- * thread is parsing. It is checked against the bytes at each use, and searched for where it turns out to be
- * another. */
+ * whose they are. That is why `reading` exists, with `in_read` this file's state: the connection whose input
+ * this thread is parsing. It is checked against the bytes at each use, and searched for where it turns out to
+ * be another. */
 #include "base/mem.h"
 #include "net/guard_private.h"
 #include <dlfcn.h>
@@ -27,6 +27,7 @@ static struct {
 } real;
 
 static _Thread_local struct guard_conn *reading;
+static _Thread_local bool in_read; /* `reading` is in its read callback, and stays what it is */
 
 __attribute__((constructor)) static void find_real(void)
 {
@@ -79,7 +80,9 @@ static void on_guarded_read(h2o_socket_t *sock, const char *err)
     h2o_linklist_unlink(&conn->link);
     h2o_linklist_insert(&guard->conns, &conn->link);
     /* What was ended gets no further, even if the kernel still had something for it. */
+    in_read = true;
     conn->on_read(sock, conn->ended && err == NULL ? h2o_socket_error_closed : err);
+    in_read = false;
     if (reading == conn) { /* else it is gone */
         reading = NULL;
         guard_account(conn);
@@ -105,9 +108,9 @@ void h2o_socket_read_start(h2o_socket_t *sock, h2o_socket_cb cb)
     conn->on_read = cb;
     real.read_start(sock, on_guarded_read);
     /* libh2o may go on to parse what is there already, without a read. */
-    if (sock->input->size != 0 && !conn->ended && was_reset(conn))
+    if (conn->kind <= GUARD_HTTP1 && sock->input->size != 0 && !conn->ended && was_reset(conn))
         guard_lost(conn);
-    if (reading == NULL || sock->input->size != 0)
+    if (reading == NULL || (!in_read && sock->input->size != 0))
         reading = conn;
     guard_account(conn);
 }

@@ -54,7 +54,16 @@ def survives(otad):
     yield
     with open(f"/proc/{otad.pid}/stat") as stat:
         assert stat.read().split()[2] != "Z"
-    assert fetch(otad)[0] == 200
+
+    def answers():
+        """Sanitized, beside other tests, a loop that still computes may take a newcomer for a silent one, and end it."""
+        try:
+            return fetch(otad)[0] == 200
+        except (OSError, http.client.HTTPException):
+            return False
+
+    pid = otad.pid
+    assert answers() or otad.slack > 1 and wait_for(answers) and otad.pid == pid
 
 
 def every_stream(kind, payload):
