@@ -369,7 +369,7 @@ bool guard_admit(struct guard *guard, h2o_socket_t *sock)
     struct guard_conn *conn = x_new(struct guard_conn);
     conn->guard = guard;
     conn->sock = sock;
-    conn->opened = conn->last_in = guard->now;
+    conn->opened = conn->last_in = clock_ms(); /* the sweep's may be long ago where the loop was busy */
     h2o_linklist_insert(&guard->conns, &conn->link);
     guard->count++;
     sock->on_close.cb = on_close;
