@@ -84,7 +84,8 @@ def test_abort_ends_what_is_under_way(operator, fleet):
     assert answer.json()["rollout"]["state"] == "aborted"
     problem(operator.client.post(f"/rollouts/{made['id']}/resume", json={}), 409)
     for device in devices:
-        assert operator.client.get(f"/devices/{device.id}/updates").json()["items"][0]["state"] == "cancelled"
+        path = f"/devices/{device.id}/updates"
+        wait_for(lambda: operator.client.get(path).json()["items"][0]["state"] == "cancelled", 5)
 
 
 def test_explain_tells_the_rule_its_line_and_what_it_saw(otad, operator, fleet):
