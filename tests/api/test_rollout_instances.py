@@ -218,12 +218,14 @@ def test_one_that_was_stopped_writes_nothing(system, all_three, operator, fleet,
         give_lease(system, second)
         wait_for(lambda: computing(second), interval=0)
         second.signal(signal.SIGSTOP)
-        before = made(system, it["id"])
-        assert driver(system, all_three) is second and before < SIZE, "it was stopped while it had the lease"
-        time.sleep(seconds)
-        assert driver(system, all_three) is not second and made(system, it["id"]) > before, "another goes on"
-        fence = system.psql("select fence from rollout_driver")
-        second.signal(signal.SIGCONT)
+        try:
+            before = made(system, it["id"])
+            assert driver(system, all_three) is second and before < SIZE, "it was stopped while it had the lease"
+            time.sleep(seconds)
+            wait_for(lambda: driver(system, all_three) is not second and made(system, it["id"]) > before)
+            fence = system.psql("select fence from rollout_driver")
+        finally:
+            second.signal(signal.SIGCONT)
         time.sleep(1)
         assert system.psql("select fence from rollout_driver") == fence
         assert completes(operator, it)["counts"]["succeeded"] == SIZE
