@@ -20,6 +20,7 @@ import { theme } from '../core/theme';
 import { Columns, extent, nearest } from './chart-data';
 
 const HEIGHT = 150;
+const EDGE = 24; // px: half of a date, which may stand at the end of the axis
 
 /**
  * A value over time: a line of averages in a band from lowest to highest. What the pointer is at stands above it in words;
@@ -43,6 +44,8 @@ export class Chart {
   readonly to = input.required<number>();
   /** Bounds of the axis where they are known, as of percentages. */
   readonly bounds = input<[number, number] | null>(null);
+  /** How far apart its marks may be, ascending; or round decimals. */
+  readonly steps = input<number[]>();
   readonly format = input<(value: number) => string>(String);
   /** Charts with the same word share the pointer. */
   readonly together = input<string>();
@@ -129,7 +132,7 @@ export class Chart {
     return {
       width,
       height: HEIGHT,
-      padding: [8, 8, 0, 0],
+      padding: [8, EDGE, 0, 0],
       legend: { show: false },
       cursor: {
         y: false,
@@ -162,6 +165,7 @@ export class Chart {
           ticks: { show: false },
           size: 56,
           space: 34,
+          incrs: this.steps(),
           values: (_, splits) => splits.map((n) => this.format()(n)),
         },
       ],

@@ -26,6 +26,7 @@ const AGAIN = 300_000; // ms between two readings of the history
         [unit]="field().unit"
         [format]="field().format"
         [bounds]="field().bounds"
+        [steps]="field().steps"
         [data]="data()"
         [from]="span().from"
         [to]="span().to"

@@ -13,6 +13,15 @@ describe('telemetry fields', () => {
     expect(shown('armed', true)).toBe('yes');
   });
 
+  it('marks axes of times and sizes where they read well', () => {
+    for (const name of ['uptime', 'heap']) {
+      const { steps = [], format } = field(name);
+      expect(steps).toEqual([...steps].sort((a, b) => a - b));
+      expect(new Set(steps.map(format)).size).toBe(steps.length);
+    }
+    for (const step of field('uptime').steps!) expect(field('uptime').format(step)).toMatch(/^\d+ (s|min|h|d)$/);
+  });
+
   it('names what it does not know as the device does, in words', () => {
     expect(field('cpu_load').label).toBe('Cpu load');
   });

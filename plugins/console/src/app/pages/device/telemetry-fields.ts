@@ -6,6 +6,8 @@ export interface Field {
   unit: string;
   format: (value: number) => string;
   bounds: [number, number] | null;
+  /** How far apart marks at the axis may be, where round decimals would not read well. */
+  steps?: number[];
 }
 
 const plain = (value: number): string =>
@@ -14,11 +16,28 @@ const plain = (value: number): string =>
 /** Time that counts up to years: "3 d", "12 h", at an axis and in words. */
 const span = (seconds: number): string => duration(Math.round(seconds));
 
+const MINUTE = 60;
+const HOUR = 60 * MINUTE;
+const DAY = 24 * HOUR;
+const SPANS = [
+  ...[1, 2, 5, 10, 15, 30],
+  ...[1, 2, 5, 10, 15, 30].map((n) => n * MINUTE),
+  ...[1, 2, 4, 6, 12].map((n) => n * HOUR),
+  ...[1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000].map((n) => n * DAY),
+];
+const BYTES = Array.from({ length: 53 }, (_, power) => 2 ** power);
+
 const KNOWN: Record<string, Field> = {
   rssi: { label: 'Signal', unit: 'dBm', format: plain, bounds: null },
-  heap: { label: 'Free memory', unit: '', format: (n) => bytes(Math.max(0, Math.round(n))), bounds: null },
+  heap: {
+    label: 'Free memory',
+    unit: '',
+    format: (n) => bytes(Math.max(0, Math.round(n))),
+    bounds: null,
+    steps: BYTES,
+  },
   battery: { label: 'Battery', unit: '%', format: plain, bounds: [0, 100] },
-  uptime: { label: 'Uptime', unit: '', format: span, bounds: null },
+  uptime: { label: 'Uptime', unit: '', format: span, bounds: null, steps: SPANS },
 };
 
 export function field(name: string): Field {
