@@ -5,10 +5,10 @@ local meantime -- what is to be done beside the answer
 
 local function clock() return time end
 
-local function new(fresh, most, usable)
+local function new(fresh, most, usable, worth)
   time, meantime = 0, {}
   return kept {
-    fresh = fresh, most = most, usable = usable, clock = clock, beside = function(f) meantime[#meantime + 1] = f end,
+    fresh = fresh, most = most, usable = usable, worth = worth, clock = clock, beside = function(f) meantime[#meantime + 1] = f end,
   }
 end
 
@@ -73,6 +73,29 @@ return {
     time = time + 30
     equal(get("a", compute), 4) -- too old for an answer
     equal(#meantime, 2)
+  end,
+
+  usable_for_as_long_as_it_is_worth = function()
+    local get, n, took = new(5, 10, nil, 100), 0, 0.5
+    local function compute()
+      time, n = time + took, n + 1
+      return n
+    end
+    equal(get("a", compute), 1)
+    time = time + 49
+    equal(get("a", compute), 1)
+    equal(#meantime, 1)
+    took = 0.01
+    meantime[1]()
+    equal(get("a", compute), 2)
+    time = time + 5 -- more than a second, which that would be worth
+    equal(get("a", compute), 3)
+    took = 10
+    time = time + 5
+    equal(get("a", compute), 4)
+    time = time + 301 -- and no more than so long
+    equal(get("a", compute), 5)
+    equal(#meantime, 1)
   end,
 
   one_that_takes_too_long_beside_the_answer = function()
