@@ -1,5 +1,7 @@
+import { Location } from '@angular/common';
 import { ChangeDetectionStrategy, Component, effect, inject, untracked } from '@angular/core';
 import { NavigationEnd, Router, RouterOutlet } from '@angular/router';
+import { fetchPageCode } from './core/page-code';
 import { Session } from './core/session';
 import { Problem } from './ui/notice';
 import { focusHeading } from './ui/page-header';
@@ -47,5 +49,7 @@ export class App {
       path = next;
     });
     session.restore().then(() => router.initialNavigation());
+    // Beside the question who is logged in.
+    fetchPageCode(router.config, inject(Location).path().split('?')[0].split('/').filter(Boolean));
   }
 }
