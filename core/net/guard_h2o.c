@@ -120,7 +120,7 @@ void h2o_socket_close(h2o_socket_t *sock)
     struct guard_conn *conn = guard_find(sock);
     if (conn != NULL) {
         conn->kind = GUARD_CLOSING;
-        conn->last_in = conn->guard->now;
+        conn->last_in = clock_ms();
     }
     real.socket_close(sock);
 }
