@@ -5,7 +5,7 @@
 -- next; so compute has nothing to do with the request that brought it.
 -- clock, beside: now and meanwhile, but for tests.
 
-local LONGEST = 300 -- seconds
+local LONGEST = 60 -- seconds
 
 return function(options)
   local most, fresh, least, worth = options.most, options.fresh, options.usable or options.fresh, options.worth or 0

@@ -93,7 +93,7 @@ return {
     took = 10
     time = time + 5
     equal(get("a", compute), 4)
-    time = time + 301 -- and no more than so long
+    time = time + 61 -- and no more than so long
     equal(get("a", compute), 5)
     equal(#meantime, 1)
   end,

@@ -53,7 +53,7 @@ local function count(req)
 end
 
 local FACET_VALUES = 100 -- of each kind
-local kept_facets = kept { fresh = 5, worth = 1000, most = 100 } -- what is quickly counted is never old
+local kept_facets = kept { fresh = 5, worth = 200, most = 100 } -- of a small fleet they are never old
 local FACETS, FACET = json.record("chips", "versions", "tags"), json.record("value", "count")
 
 -- On a connection of its own: others do not wait behind it.
