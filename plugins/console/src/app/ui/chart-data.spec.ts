@@ -1,4 +1,4 @@
-import { columns, extent, nearest, widthOf } from './chart-data';
+import { columns, extent, nearest, readable, widthOf } from './chart-data';
 
 const T = Date.parse('2026-01-01T00:00:00Z') / 1000;
 const point = (s: number, avg: number) => ({
@@ -58,5 +58,12 @@ describe('chart data', () => {
     expect(nearest(data, T + 62)).toBe(1);
     expect(nearest(data, T + 900)).toBe(3);
     expect(nearest([[], [], [], []], T)).toBe(-1);
+  });
+
+  it('leaves out steps between marks that would read alike', () => {
+    const days = (n: number) => `${Math.round(n / 86400)} d`;
+    expect(readable([3600, 43200, 86400, 172800], days, 11.2 * 86400, 13.1 * 86400)).toEqual([86400, 172800]);
+    expect(readable([1, 1000], String, 0, 2500)).toEqual([1000]);
+    expect(readable([10, 100], String, 1, 9)).toEqual([10, 100]);
   });
 });

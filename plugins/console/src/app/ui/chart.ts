@@ -17,7 +17,7 @@ import { MatButtonModule } from '@angular/material/button';
 import type uPlot from 'uplot';
 import { zone } from '../core/format';
 import { theme } from '../core/theme';
-import { Columns, extent, nearest } from './chart-data';
+import { Columns, extent, nearest, readable } from './chart-data';
 
 const HEIGHT = 150;
 const EDGE = 24; // px: half of a date, which may stand at the end of the axis
@@ -129,6 +129,7 @@ export class Chart {
     const grid = { stroke: colour('borderTopColor'), width: 1 };
     const edge = { stroke: 'transparent', width: 0, points: { show: false } };
     const together = this.together();
+    const steps = this.steps();
     return {
       width,
       height: HEIGHT,
@@ -165,7 +166,7 @@ export class Chart {
           ticks: { show: false },
           size: 56,
           space: 34,
-          incrs: this.steps(),
+          incrs: steps && ((_, __, min, max) => readable(steps, this.format(), min, max)),
           values: (_, splits) => splits.map((n) => this.format()(n)),
         },
       ],
