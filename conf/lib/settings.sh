@@ -91,9 +91,14 @@ as_root() {
     if is_root; then "$@"; else sudo -- "$@"; fi
 }
 
-# Writes a file that nobody else may read, whole or not at all; the content comes on standard input.
+# Writes a file, whole or not at all; the content comes on standard input.
+write_whole() { # FILE
+    cat >"$1.new" && mv -f -- "$1.new" "$1"
+}
+
+# The same, of a file that nobody else may read.
 write_secret() { # FILE
-    (umask 077 && cat >"$1.new" && mv -f -- "$1.new" "$1")
+    (umask 077 && write_whole "$1")
 }
 
 url_encode() { # TEXT, as bytes; keeps /

@@ -64,12 +64,6 @@ port_owner() { # PORT
     ss -Hltnp "sport = :$1" | sed -n 's/.*users:(("\([^"]*\)",pid=\([0-9]*\).*/ by \1 (process \2)/p' | head -n 1
 }
 
-# Whole from the moment it is there: others read it.
-write_pid() { # NAME PID
-    printf '%s\n' "$2" >"$var/run/$1.pid.new"
-    mv -f -- "$var/run/$1.pid.new" "$var/run/$1.pid"
-}
-
 launch() { # NAME
     local log=$var/log/$1.log
     if [ "$(stat -c %s "$log" 2>/dev/null || echo 0)" -gt 33554432 ]; then
@@ -79,7 +73,7 @@ launch() { # NAME
     "run_$1" </dev/null >>"$log" 2>&1 {silence}>&- &
     pids[$1]=$!
     started[$1]=$SECONDS
-    write_pid "$1" "$!"
+    write_whole "$var/run/$1.pid" <<<"${pids[$1]}"
 }
 
 # The first start: what does not come up then is an error, not something to try again.
