@@ -67,17 +67,13 @@ export function nearest([at, , , avg]: Columns, time: number): number {
   return best;
 }
 
-/** Of `steps` between marks from `min` to `max` those with which no two marks read alike; marks beyond `most` are too close. */
-export function readable(
-  steps: number[],
-  format: (value: number) => string,
-  min: number,
-  max: number,
-  most = 20,
-): number[] {
+const MOST_MARKS = 20; // more of them do not fit
+
+/** Of `steps` between marks from `min` to `max` those with which no two marks read alike. */
+export function readable(steps: number[], format: (value: number) => string, min: number, max: number): number[] {
   return steps.filter((step) => {
     const [first, last] = [Math.ceil(min / step), Math.floor(max / step)];
-    if (last - first >= most) return false;
+    if (last - first >= MOST_MARKS) return false;
     const marks = Array.from({ length: Math.max(0, last - first + 1) }, (_, i) => format((first + i) * step));
     return new Set(marks).size === marks.length;
   });
