@@ -142,7 +142,7 @@ def test_days_are_made_by_two_at_once_while_others_read(system):
         reader.stdout.readline()
         migration = subprocess.Popen([PROGRAM, "migrate"], env=system.environment(), cwd=ROOT, stdout=subprocess.DEVNULL)
         upkeep = subprocess.Popen(["psql", "-Xq", "-v", "ON_ERROR_STOP=1", system.database_url, "-c",
-                                   "call keep_days(30, 30, 90)"])
+                                   f"call keep_days({KEEP_DAYS['telemetry']}, {KEEP_DAYS['device_logs']}, {KEEP_DAYS['decisions']})"])
         wait_for(lambda: system.psql("""select count(distinct pid) > 1 from pg_locks where not granted
             and (relation = 'decisions'::regclass or locktype = 'advisory')""") == "t")
         reader.stdin.write("select count(*) from device_events, telemetry, telemetry_hours, device_logs; select 'read';\n")
